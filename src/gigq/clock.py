@@ -1,0 +1,61 @@
+"""Time, injected: wall clock in integer microseconds UTC, monotonic clock in integer nanoseconds."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+SECOND = 1_000_000
+"""Microseconds in a second."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Clock(Protocol):
+    """Where the queue and the worker read the time."""
+
+    def now(self) -> int:
+        """Microseconds since 1970, UTC."""
+
+    def monotonic(self) -> int:
+        """Nanoseconds that never go back; one clock for all processes of a boot."""
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    @staticmethod
+    def now() -> int:
+        return time.time_ns() // 1000
+
+    @staticmethod
+    def monotonic() -> int:
+        return time.monotonic_ns()
+
+
+SYSTEM: Clock = SystemClock()
+
+
+def to_iso(moment: int) -> str:
+    """``1_700_000_000_000_000`` -> ``2023-11-14T22:13:20.000000+00:00``."""
+    return (_EPOCH + timedelta(microseconds=moment)).isoformat(timespec="microseconds")
+
+
+def from_datetime(value: datetime) -> int:
+    """Microseconds UTC; a naive datetime is taken as local time."""
+    return (value.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_iso(text: str) -> int:
+    """Microseconds UTC of an ISO 8601 text; without an offset it is local time.
+
+    Raises:
+        ValueError: the text is not a timestamp.
+    """
+    return from_datetime(datetime.fromisoformat(text))
+
+
+def from_seconds(seconds: float) -> int:
+    """Seconds to whole microseconds."""
+    return round(seconds * SECOND)

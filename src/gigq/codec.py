@@ -1,0 +1,196 @@
+"""Values in, JSON text out, and back: one strict codec for every engine.
+
+What ``json.dumps`` stores is stored (its spelling of non-text keys included), and dataclasses, datetimes, UUID,
+Decimal, enums, bytes (base64), sets and subclasses of the plain types besides. NaN, infinity, lone surrogates and
+NUL are refused: no two databases agree on them.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
+from typing import Any
+from uuid import UUID
+
+from gigq.errors import InvalidValue
+
+MAX_PARAMS = 1_000_000
+"""Bytes of JSON that a job's params may take."""
+MAX_RESULT = 16_000_000
+"""Bytes of JSON that a result may take."""
+_DEEPEST = 500
+_CIRCLE_HINT = "deeper than 500 levels, or it contains itself"
+
+
+@functools.cache
+def _encode() -> Callable[[Any], bytes]:
+    import msgspec  # 40 ms to import, so only when a value is stored
+
+    return msgspec.json.Encoder(enc_hook=_plain_other).encode
+
+
+@functools.cache
+def _decode() -> Callable[[str], Any]:
+    import msgspec
+
+    return msgspec.json.Decoder().decode
+
+
+def encode(value: Any, what: str, limit: int) -> str:
+    """JSON text of a value.
+
+    Args:
+        value: anything the module's docstring names.
+        what: how messages call it, e.g. ``params``.
+        limit: bytes.
+
+    Raises:
+        InvalidValue: naming the path to what cannot be stored (``params['rows'][3]: ...``), or the limit.
+    """
+    try:
+        raw = _encode()(value)
+        if b"null" in raw or b"\\u0000" in raw:
+            # msgspec writes NaN as null without a word, and NUL as an escape: one slow walk tells.
+            raw = _encode()(_plain(value, what, 0))
+    except InvalidValue:
+        raise
+    except Exception:  # noqa: BLE001 - whatever a hostile value raises, the walk names the place
+        raw = _by_walk(value, what)
+    if len(raw) > limit:
+        raise InvalidValue(
+            f"{what}: {len(raw):,} bytes of JSON, over the limit of {limit:,}. "
+            "Store the data in a file or a table and pass its name."
+        )
+    return raw.decode()
+
+
+def _by_walk(value: Any, what: str) -> bytes:
+    try:
+        return json.dumps(_plain(value, what, 0), ensure_ascii=False, separators=(",", ":")).encode()
+    except InvalidValue:
+        raise
+    except RecursionError:
+        raise InvalidValue(f"{what}: {_CIRCLE_HINT}") from None
+    except Exception as error:
+        raise InvalidValue(f"{what}: cannot be stored as JSON ({type(error).__name__})") from error
+
+
+def decode(text: str | None) -> Any:
+    """The value of stored JSON text; None for nothing stored. Reads the token NaN of old files."""
+    if text is None or text == "null":
+        return None
+    try:
+        return _decode()(text)
+    except ValueError:
+        return json.loads(text)
+
+
+def _plain_other(value: Any) -> Any:
+    """What msgspec does not know by itself."""
+    for kind, plain in _SUBCLASSES:
+        if isinstance(value, kind):
+            return plain(value)
+    raise TypeError(type(value).__name__)
+
+
+def _text(value: str) -> str:
+    return str.__str__(value)
+
+
+_SUBCLASSES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (str, _text),
+    (int, int.__int__),
+    (float, float.__float__),
+    (PurePath, str),
+    (Mapping, dict),
+)
+
+
+def _plain(value: Any, path: str, depth: int) -> Any:
+    """The same value in the types of JSON, or InvalidValue with the path to what is not."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str) and not isinstance(value, Enum):
+        return _plain_text(value, path)
+    if isinstance(value, int) and not isinstance(value, Enum):
+        return int(value)
+    if isinstance(value, float) and not isinstance(value, Enum):
+        return _plain_float(value, path)
+    if depth > _DEEPEST:
+        raise InvalidValue(f"{path[:200]}: {_CIRCLE_HINT}")
+    if isinstance(value, Mapping):
+        return {
+            _plain_key(key, path): _plain(item, f"{path}[{_shown(key)}]", depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item, f"{path}[{place}]", depth + 1) for place, item in enumerate(value)]
+    return _plain_named(value, path, depth)
+
+
+def _plain_named(value: Any, path: str, depth: int) -> Any:
+    if isinstance(value, Enum):
+        return _plain(value.value, path, depth + 1)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: _plain(getattr(value, field.name), f"{path}.{field.name}", depth + 1)
+            for field in dataclasses.fields(value)
+        }
+    if isinstance(value, datetime | date | time | timedelta | UUID | Decimal):
+        return _decode()(_encode()(value).decode())
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()
+    if isinstance(value, PurePath):
+        return _plain_text(str(value), path)
+    raise InvalidValue(
+        f"{path}: {type(value).__module__}.{type(value).__qualname__} cannot be stored as JSON. "
+        "Pass plain values (text, numbers, lists, dicts, dataclasses, datetimes) and build the object in the function."
+    )
+
+
+def _plain_text(value: str, path: str) -> str:
+    if "\x00" in value:
+        raise InvalidValue(f"{path}: text with a NUL character cannot be stored. Remove it, or pass bytes.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidValue(
+            f"{path}: text with a lone surrogate cannot be stored. Encode it first (errors='surrogateescape')."
+        ) from None
+    return _text(value)
+
+
+def _plain_float(value: float, path: str) -> float:
+    if not math.isfinite(value):
+        raise InvalidValue(f"{path}: {float.__repr__(value)} is not JSON. Pass None, or text.")
+    return float(value)
+
+
+def _plain_key(key: Any, path: str) -> str:
+    if key is None or isinstance(key, bool):
+        return {None: "null", True: "true", False: "false"}[key]
+    if isinstance(key, Enum):
+        return _plain_key(key.value, path)
+    if isinstance(key, str):
+        return _plain_text(key, f"{path}: the key {_shown(key)}")
+    if isinstance(key, int):
+        return int.__repr__(key)
+    if isinstance(key, float):
+        return float.__repr__(_plain_float(key, f"{path}: a key"))
+    if isinstance(key, datetime | date | UUID | Decimal | PurePath):
+        return str(key)
+    raise InvalidValue(
+        f"{path}: a key of type {type(key).__qualname__} cannot be stored. Keys are text or numbers."
+    )
+
+
+def _shown(key: Any) -> str:
+    return ascii(key)[:60] if isinstance(key, str | int | float | bool | None) else type(key).__qualname__

@@ -1,0 +1,142 @@
+"""Job: what a caller declares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from gigq import ids
+from gigq.callables import bare
+from gigq.clock import SYSTEM, to_iso
+from gigq.errors import InvalidJob
+from gigq.status import MAX_CRASHES, PARENT_POLICIES, OnParentFailure
+
+_LONGEST = 10 * 365 * 86400
+"""Seconds: ten years, above which a duration is surely a mistake (and would overflow in a century or two)."""
+
+
+class Job:
+    """
+    Represents a job to be executed by the queue system.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        function: Callable[..., Any] | str,
+        params: dict[str, Any] | None = None,
+        priority: int = 0,
+        dependencies: list[str] | None = None,
+        max_attempts: int = 3,
+        timeout: float | None = 300,
+        description: str = "",
+        pass_parent_results: bool | None = None,
+        retry_delay: float = 0,
+        *,
+        on_parent_failure: OnParentFailure = "cancel",
+        max_crashes: int = MAX_CRASHES,
+    ) -> None:
+        """
+        Initialize a new job.
+
+        Args:
+            name: A name for the job.
+            function: The function to execute: a function of a module or of the script, a ``@task``, or the text
+                ``"module.function"``.
+            params: Parameters to pass to the function.
+            priority: Job priority (higher numbers executed first).
+            dependencies: List of job IDs that must complete before this job runs.
+            max_attempts: Maximum number of execution attempts. 1 means at most one start, ever.
+            timeout: Maximum runtime in seconds before the job is considered hung; None for no limit.
+            description: Optional description of the job.
+            pass_parent_results: Whether the worker should inject a ``parent_results``
+                argument when this job has dependencies; None decides by the function's signature.
+            retry_delay: Seconds to wait before a failed attempt is repeated.
+            on_parent_failure: What happens when a parent ends badly: ``"cancel"`` this job too, ``"run"`` it
+                anyway (that parent's entry in ``parent_results`` is None), or ``"wait"``.
+            max_crashes: How often its process may die under it before it is given up.
+
+        Raises:
+            InvalidJob: naming the argument that cannot be accepted.
+        """
+        self.id = ids.job_id()
+        self.name = name
+        self.function = bare(function)
+        self.params: dict[str, Any] = {} if params is None else params
+        self.priority = priority
+        self.dependencies: list[str] = [] if dependencies is None else dependencies
+        self.max_attempts = max_attempts
+        self.timeout = timeout
+        self.description = description
+        self.pass_parent_results = pass_parent_results
+        self.retry_delay = retry_delay
+        self.on_parent_failure = on_parent_failure
+        self.max_crashes = max_crashes
+        self.created_at = to_iso(SYSTEM.now())
+        self.check()
+
+    def check(self) -> None:
+        """Refuse what cannot be accepted; called at construction and again at submit.
+
+        Raises:
+            InvalidJob: naming the field.
+        """
+        self._check_text()
+        self._check_numbers()
+        if not isinstance(self.params, dict) or not all(isinstance(key, str) for key in self.params):
+            raise InvalidJob(f"{self._named}params: a dict of keyword arguments is needed")
+        dependencies = self.dependencies
+        if not isinstance(dependencies, list | tuple) or not all(isinstance(d, str) for d in dependencies):
+            raise InvalidJob(f"{self._named}dependencies: a list of job ids is needed")
+        if self.pass_parent_results not in (None, True, False):
+            raise InvalidJob(
+                f"{self._named}pass_parent_results: True, False or None, not {self.pass_parent_results!r}"
+            )
+        if self.on_parent_failure not in PARENT_POLICIES:
+            raise InvalidJob(
+                f"{self._named}on_parent_failure: one of {', '.join(PARENT_POLICIES)}, not {self.on_parent_failure!r}"
+            )
+
+    def _check_text(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise InvalidJob(f"name: text is needed, not {self.name!r}")
+        for field in ("id", "name", "description", "created_at"):
+            value = getattr(self, field)
+            if field == "description" and value is None:
+                continue
+            if not isinstance(value, str) or "\x00" in value or not _encodable(value):
+                raise InvalidJob(f"{self._named}{field}: text without NUL is needed, not {value!r:.100}")
+
+    def _check_numbers(self) -> None:
+        for field, least in (("max_attempts", 1), ("max_crashes", 1), ("priority", -(2**63))):
+            value = getattr(self, field)
+            if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
+                wanted = "a whole number" if field == "priority" else "a whole number of at least 1"
+                raise InvalidJob(f"{self._named}{field}: {wanted} is needed, not {value!r}")
+        if self.timeout is not None and not (_is_duration(self.timeout) and self.timeout > 0):
+            raise InvalidJob(
+                f"{self._named}timeout: seconds above 0, or None for no limit, not {self.timeout!r}"
+            )
+        if not _is_duration(self.retry_delay):
+            raise InvalidJob(f"{self._named}retry_delay: seconds from 0 up, not {self.retry_delay!r}")
+
+    @property
+    def _named(self) -> str:
+        return f"job {self.name!r}: " if isinstance(self.name, str) else ""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.id}>"
+
+
+def _is_duration(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and 0 <= value <= _LONGEST
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

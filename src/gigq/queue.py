@@ -1,0 +1,350 @@
+"""JobQueue: the client."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from gigq import callables, codec, log
+from gigq.clock import SYSTEM, Clock, from_iso, from_seconds
+from gigq.errors import InvalidJob
+from gigq.job import Job
+from gigq.status import JobStatus
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from gigq.store import Store
+    from gigq.store.rows import NewJob
+    from gigq.store.sqlite import Durability
+
+
+class JobQueue:
+    """
+    Manages a queue of jobs using SQLite as a backend.
+
+    May be shared by threads. Subclasses may override ``_get_connection`` and ``_initialize_db``, and need not call
+    ``__init__``: nothing here relies on what it sets but ``db_path`` where the connection is the default one.
+    """
+
+    db_path: str
+    durability: Durability = "full"
+    clock: Clock = SYSTEM
+    _initialize = True
+    _opened: Store | None = None
+
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str],
+        initialize: bool = True,
+        *,
+        durability: Durability = "full",
+        clock: Clock = SYSTEM,
+    ) -> None:
+        """
+        Initialize the job queue.
+
+        Args:
+            db_path: Path to the SQLite database file, or ``":memory:"`` for a queue of its own in this process.
+            initialize: Whether to initialize the database if it doesn't exist. False neither creates nor migrates.
+            durability: ``"full"`` survives a power cut; ``"normal"`` survives any crash of a process, while a
+                power cut may take back the last moments.
+            clock: Where the time is read; for tests.
+
+        Raises:
+            StoreError: the database cannot be opened; the message names it and the way out.
+            InvalidJob: an option has a value that does not exist.
+        """
+        self.db_path = _absolute(db_path)
+        self.durability = _known_durability(durability)
+        self.clock = clock
+        self._initialize = initialize
+        if initialize and not callables.loading_script():
+            self._initialize_db()
+
+    def submit(self, job: Job) -> str:
+        """
+        Submit a job to the queue.
+
+        Args:
+            job: The job to submit.
+
+        Returns:
+            The ID of the submitted job.
+
+        Raises:
+            InvalidJob: The job cannot be accepted (DuplicateJob, UnknownParent and InvalidValue are kinds of it).
+            StoreError: It could not be stored. Either way nothing was written.
+        """
+        return self.submit_many([job])[0]
+
+    def submit_many(self, jobs: Iterable[Job]) -> list[str]:
+        """
+        Submit jobs in one transaction: all of them, or none.
+
+        They may depend on each other, in any order.
+
+        Args:
+            jobs: The jobs, claimed in this order among equal priorities.
+
+        Returns:
+            Their IDs, in the same order.
+
+        Raises:
+            InvalidJob: One of them cannot be accepted, or they wait for each other in a circle.
+            StoreError: They could not be stored. Either way nothing was written.
+        """
+        callables.end_load()
+        submitted = list(jobs)
+        rows = [_row(job) for job in submitted]
+        if rows:
+            self._store.submit(rows, self.clock.now())
+        if len(submitted) == 1:
+            log.submitted(submitted[0].id, submitted[0].name)
+        else:
+            log.submitted_many(len(submitted))
+        return [job.id for job in submitted]
+
+    def cancel(self, job_id: str) -> bool:
+        """
+        Cancel a pending job.
+
+        Args:
+            job_id: The ID of the job to cancel.
+
+        Returns:
+            True if the job was cancelled, False if it couldn't be cancelled.
+        """
+        cancelled = self._store.cancel(job_id, self.clock.now())
+        (log.cancelled if cancelled else log.not_cancelled)(job_id)
+        return cancelled
+
+    def get_status(self, job_id: str) -> dict[str, Any]:
+        """
+        Get the current status of a job.
+
+        Args:
+            job_id: The ID of the job to check.
+
+        Returns:
+            A dictionary containing the job's status and related information; ``{"exists": False}`` for an
+            unknown one. Times are ISO 8601 in UTC, durations seconds, ``executions`` its runs, oldest first.
+        """
+        found = self._store.record(job_id)
+        if found is None:
+            return {"exists": False}
+        record, executions = found
+        for execution in executions:
+            execution["result"] = codec.decode(execution["result"])
+        return {"exists": True, **_shown(record), "executions": executions}
+
+    def get_result(self, job_id: str) -> Any | None:
+        """
+        Get the result value for a job.
+
+        This returns the deserialized result for a completed job,
+        or None if the job exists but is not yet completed or has
+        no stored result. A KeyError is raised if the job does not exist.
+        """
+        found = self._store.result(job_id)
+        if found is None:
+            raise KeyError(f"Job {job_id} is not in {self._name}")
+        status, text = found
+        return codec.decode(text) if status == JobStatus.COMPLETED.value else None
+
+    def list_jobs(self, status: JobStatus | str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """
+        List jobs in the queue, optionally filtered by status.
+
+        Args:
+            status: Filter jobs by this status.
+            limit: Maximum number of jobs to return.
+
+        Returns:
+            A list of job dictionaries, newest first.
+
+        Raises:
+            ValueError: There is no such status, or the limit is negative.
+        """
+        if not isinstance(limit, int) or limit < 0:
+            raise InvalidJob(f"limit: a whole number from 0 up, not {limit!r}")
+        return [_shown(record) for record in self._store.records(_known_status(status), limit)]
+
+    def stats(self) -> dict[str, int]:
+        """
+        Count the jobs by status.
+
+        Returns:
+            Every status, and ``total``; the cost does not depend on how many jobs there are.
+        """
+        counted = self._store.stats()
+        counts = {status.value: counted.get(status.value, 0) for status in JobStatus}
+        return {**counts, "total": sum(counts.values())}
+
+    def clear_completed(self, before_timestamp: str | None = None) -> int:
+        """
+        Clear completed jobs from the queue.
+
+        Cancelled jobs go too. A job that others which have not completed depend on is spared.
+
+        Args:
+            before_timestamp: Only clear jobs completed before this timestamp (ISO 8601; local time without offset).
+
+        Returns:
+            Number of jobs cleared.
+
+        Raises:
+            ValueError: It is not a timestamp.
+        """
+        before = None
+        if before_timestamp is not None:
+            try:
+                before = from_iso(before_timestamp)
+            except (ValueError, TypeError):
+                raise InvalidJob(
+                    f"before_timestamp: an ISO 8601 time such as 2026-01-31T12:00:00 is needed, not {before_timestamp!r}"
+                ) from None
+        return self._store.clear(before, self.clock.now())
+
+    def requeue_job(self, job_id: str) -> bool:
+        """
+        Requeue a failed job, resetting its attempts.
+
+        Failed, timed-out and cancelled jobs can be requeued; jobs that were cancelled for its sake come back too.
+
+        Args:
+            job_id: The ID of the job to requeue.
+
+        Returns:
+            True if the job was requeued, False if not.
+        """
+        refusal = self._store.requeue(job_id, self.clock.now())
+        if refusal is not None:
+            log.not_requeued(job_id, refusal)
+            return False
+        log.requeued(job_id)
+        return True
+
+    def close(self) -> None:
+        """Close this thread's connection; the next call opens it anew."""
+        if self._name != ":memory:":
+            from gigq.store.sqlite import close_connection
+
+            close_connection(self._name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name}>"
+
+    @property
+    def _name(self) -> str:
+        return getattr(self, "db_path", "") or self._store.engine.name
+
+    @property
+    def _store(self) -> Store:
+        """Made from *how to get a connection*, at the first use: subclasses decide where the jobs live."""
+        store = self._opened
+        if store is None or store.engine.orphaned:
+            store = self._opened = self._open()
+        return store
+
+    def _open(self) -> Store:
+        from gigq import store
+
+        if type(self)._get_connection is not JobQueue._get_connection:
+            return store.open_store(self._get_connection, self.durability)
+        if self.db_path == ":memory:":
+            return store.open_memory()
+        return store.open_file(self.db_path, self.durability, create=self._initialize)
+
+    def _initialize_db(self) -> None:
+        """Creates the necessary database tables if they don't exist."""
+        self._store.initialize()
+
+    def _get_connection(self) -> sqlite3.Connection:
+        """Gets a connection to the SQLite database with appropriate settings."""
+        if self.db_path == ":memory:":
+            return self._store.engine.connection()
+        from gigq.store.sqlite import thread_connection
+
+        return thread_connection(self.db_path, self.durability, create=self._initialize)
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text:
+        raise InvalidJob(f"db_path: a path is needed, not {path!r}")
+    if text.startswith(("postgresql://", "postgres://")):
+        raise InvalidJob(
+            "db_path: this version of gigq works on SQLite files only; PostgreSQL is not there yet"
+        )
+    return text if text == ":memory:" else os.path.abspath(text)
+
+
+def _known_durability(durability: Durability) -> Durability:
+    if durability not in ("full", "normal"):
+        raise InvalidJob(f"durability: 'full' or 'normal', not {durability!r}")
+    return durability
+
+
+def _known_status(status: JobStatus | str | None) -> str | None:
+    if status is None or isinstance(status, JobStatus):
+        return status.value if status else None
+    try:
+        return JobStatus(status).value
+    except ValueError:
+        valid = ", ".join(known.value for known in JobStatus)
+        raise InvalidJob(f"status: {status!r} is none of {valid}") from None
+
+
+def _row(job: Job) -> NewJob:
+    """A job as the tables have it; everything that can be refused is refused here."""
+    from gigq.store.rows import NewJob
+
+    if not isinstance(job, Job):
+        raise InvalidJob(
+            f"submit: a Job is needed, not {type(job).__name__}; a @task has .submit(queue, ...)"
+        )
+    job.check()
+    reference = callables.refer(job.function)
+    dependencies = list(dict.fromkeys(job.dependencies))
+    return NewJob(
+        id=job.id,
+        queue="default",
+        priority=job.priority,
+        name=job.name,
+        module=reference.module,
+        function=reference.name,
+        script=reference.script,
+        dependencies=dependencies,
+        on_parent_failure=job.on_parent_failure,
+        pass_parent_results=None if job.pass_parent_results is None else int(job.pass_parent_results),
+        wants_parents=_wants_parents(job) if dependencies else 0,
+        max_attempts=job.max_attempts,
+        max_crashes=job.max_crashes,
+        timeout=None if job.timeout is None else max(1, from_seconds(job.timeout)),
+        retry_delay=from_seconds(job.retry_delay),
+        description=job.description,
+        created_at=from_iso(job.created_at),
+        params=codec.encode(job.params, "params", codec.MAX_PARAMS),
+    )
+
+
+def _wants_parents(job: Job) -> int | None:
+    """Decided here where the function is at hand; None leaves it to the worker."""
+    if job.pass_parent_results is not None:
+        return int(job.pass_parent_results)
+    if isinstance(job.function, str):
+        return None
+    return int(callables.accepts_parent_results(job.function))
+
+
+def _shown(record: dict[str, Any]) -> dict[str, Any]:
+    """A row of the view ``jobs`` as callers see it."""
+    del record["seq"]
+    record["params"] = codec.decode(record["params"])
+    record["dependencies"] = codec.decode(record["dependencies"])
+    record["result"] = codec.decode(record["result"])
+    if record["pass_parent_results"] is not None:
+        record["pass_parent_results"] = bool(record["pass_parent_results"])
+    return record

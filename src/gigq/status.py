@@ -1,0 +1,136 @@
+"""The law: the states of a job, the moves between them, and the one decision about retries.
+
+Everything else reads it: SQL guards are spelled from ``TRANSITIONS``, and the worker, the timeout path and the
+rescue of a dead worker's jobs all ask :func:`settle`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, Protocol
+
+
+class JobStatus(Enum):
+    """Enum representing the possible states of a job."""
+
+    PENDING = "pending"
+    """Waiting: ready to be claimed, or kept from it by a parent, a time or a hold."""
+    RUNNING = "running"
+    """Claimed by a worker under a lease."""
+    COMPLETED = "completed"
+    """Its function returned and the result is stored."""
+    FAILED = "failed"
+    """It raised on its last attempt, or may not be tried again."""
+    CANCELLED = "cancelled"
+    """Called off before it ran, or with a parent that ended badly."""
+    TIMEOUT = "timeout"
+    """Its last attempt ran past its timeout."""
+
+
+ENDED_BADLY = frozenset({JobStatus.FAILED, JobStatus.TIMEOUT, JobStatus.CANCELLED})
+TERMINAL = ENDED_BADLY | {JobStatus.COMPLETED}
+CLEARABLE = frozenset({JobStatus.COMPLETED, JobStatus.CANCELLED})
+
+Move = Literal["claim", "settle", "cancel", "hold_expires", "requeue"]
+
+TRANSITIONS: dict[Move, tuple[frozenset[JobStatus], frozenset[JobStatus]]] = {
+    "claim": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.RUNNING})),
+    "settle": (frozenset({JobStatus.RUNNING}), TERMINAL | {JobStatus.PENDING}),
+    "cancel": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.CANCELLED})),
+    "hold_expires": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.FAILED})),
+    "requeue": (ENDED_BADLY, frozenset({JobStatus.PENDING})),
+}
+"""Move -> (states it may start from, states it may lead to)."""
+
+OnParentFailure = Literal["cancel", "run", "wait"]
+PARENT_POLICIES: tuple[OnParentFailure, ...] = ("cancel", "run", "wait")
+
+MAX_CRASHES = 3
+
+End = Literal["returned", "unstorable", "raised", "timeout", "died", "stopped", "unstarted", "unavailable"]
+"""How a run ended, seen from outside: the left column of the table in the contract."""
+
+RunStatus = Literal["completed", "failed", "timeout", "crashed", "released", "superseded"]
+
+
+class Facts(Protocol):
+    """What the decision needs to know of a job; durations in microseconds."""
+
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def crashes(self) -> int: ...
+    @property
+    def max_attempts(self) -> int: ...
+    @property
+    def max_crashes(self) -> int: ...
+    @property
+    def retry_delay(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a job whose run ended."""
+
+    status: JobStatus
+    run: RunStatus | None
+    """The word in the history; None when the function was never started."""
+    attempts: int = 0
+    crashes: int = 0
+    due_at: int | None = None
+    held_by: str | None = None
+    error: str | None = None
+
+
+def settle(end: End, job: Facts, now: int, error: str | None = None, module: str = "") -> Decision:
+    """Decide retry or end, in one place for every way a run can end.
+
+    Args:
+        end: how the run ended.
+        job: its counters before this run was charged.
+        now: microseconds UTC, the base of the retry delay.
+        error: what the history and the job will say.
+        module: for ``unavailable``: the module that is missing in this worker.
+    """
+    match end:
+        case "returned":
+            return Decision(JobStatus.COMPLETED, "completed", attempts=1)
+        case "unstorable":
+            return Decision(JobStatus.FAILED, "failed", attempts=1, error=error)
+        case "raised" | "timeout":
+            final, run = _CHARGED[end]
+            if job.attempts + 1 >= job.max_attempts:
+                return Decision(final, run, attempts=1, error=error)
+            due_at = now + job.retry_delay if job.retry_delay else None
+            return Decision(JobStatus.PENDING, run, attempts=1, due_at=due_at, error=error)
+        case "died":
+            return _died(job, error)
+        case "stopped":
+            if job.max_attempts == 1:
+                return Decision(JobStatus.FAILED, "released", error=_once("was stopped", error))
+            return Decision(JobStatus.PENDING, "released", error=error)
+        case "unstarted":
+            return Decision(JobStatus.PENDING, None)
+        case "unavailable":
+            return Decision(JobStatus.PENDING, None, held_by=f"import:{module}", error=error)
+
+
+_CHARGED: dict[str, tuple[JobStatus, RunStatus]] = {
+    "raised": (JobStatus.FAILED, "failed"),
+    "timeout": (JobStatus.TIMEOUT, "timeout"),
+}
+
+
+def _died(job: Facts, error: str | None) -> Decision:
+    if job.max_attempts == 1:
+        return Decision(JobStatus.FAILED, "crashed", crashes=1, error=_once("died", error))
+    if job.crashes + 1 >= job.max_crashes:
+        reason = f"{error or 'died while it ran'}; gave up after {job.crashes + 1} crashes (max_crashes)"
+        return Decision(JobStatus.FAILED, "crashed", crashes=1, error=reason)
+    return Decision(JobStatus.PENDING, "crashed", crashes=1, error=error)
+
+
+def _once(what: str, reason: str | None) -> str:
+    told = f"{what} while it ran; not started again because max_attempts=1"
+    return f"{told} ({reason})" if reason else told

@@ -1,0 +1,146 @@
+"""What the end of a job means for its children, within one transaction of bounded size.
+
+A parent that completed counts its children down. One that ended badly asks each child's ``on_parent_failure``. What
+is more than the budget is left in ``unfinished``, with a cursor, for any worker to go on with; until then the
+children behind the cursor count as still waiting for that parent (``edge_is_open``).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Literal, NamedTuple
+
+from gigq.status import ENDED_BADLY, JobStatus
+from gigq.store.transaction import Transaction, as_json
+
+BUDGET = 2000
+"""Rows that one transaction may touch beyond its own jobs."""
+
+Kind = Literal["ended", "revived"]
+
+_BAD = frozenset(state.value for state in ENDED_BADLY)
+_FROM_THE_START = -1
+
+
+class _Child(NamedTuple):
+    seq: int
+    status: str
+    on_parent_failure: str
+    cancelled_for: int | None
+
+
+def ended(tx: Transaction, parents: list[int], now: int, *, all_completed: bool = False) -> None:
+    """Tell the children of jobs that have just ended.
+
+    Args:
+        tx: the transaction in which the parents ended.
+        parents: numbers of the jobs.
+        now: microseconds UTC.
+        all_completed: none of them ended badly, so that one statement can do when they are few.
+    """
+    if not parents or not tx.value("any_edge"):
+        return
+    if all_completed:
+        told = as_json(parents)
+        if tx.value("count_children", parents=told, limit=BUDGET) <= BUDGET:
+            tx.run("release_all", parents=told)
+            return
+    _News(tx, now).spread([("ended", parent, _FROM_THE_START) for parent in parents])
+
+
+def revived(tx: Transaction, parent: int, now: int) -> None:
+    """Tell the children of a job that was requeued: what was cancelled for its sake comes back."""
+    tx.run("forget_unfinished", kind=None, parent=parent)
+    _News(tx, now).spread([("revived", parent, _FROM_THE_START)])
+
+
+def go_on(tx: Transaction, now: int) -> bool:
+    """Do a piece of the work that was left unfinished; whether there was any."""
+    row = tx.row("take_unfinished")
+    if row is None:
+        return False
+    kind, parent, cursor = row
+    tx.run("forget_unfinished", kind=kind, parent=parent)
+    _News(tx, now).spread([(kind, parent, cursor)])
+    return True
+
+
+def cancel_doomed(tx: Transaction, jobs: list[int], now: int) -> None:
+    """Cancel those of some new jobs that depend on a parent which has ended badly already, and so on down."""
+    news = _News(tx, now)
+    for child, parent in tx.array("doomed", tuple[int, int], jobs=as_json(jobs)):
+        news.cancel([child], parent)
+    news.spread([])
+
+
+class _News:
+    """News on its way down the graph."""
+
+    def __init__(self, tx: Transaction, now: int) -> None:
+        self._tx = tx
+        self._now = now
+        self._left = BUDGET
+        self._to_tell: deque[tuple[Kind, int, int]] = deque()
+
+    def spread(self, news: list[tuple[Kind, int, int]]) -> None:
+        self._to_tell.extend(news)
+        while self._to_tell and self._left > 0:
+            kind, parent, cursor = self._to_tell.popleft()
+            children = self._tx.array("children", _Child, parent=parent, cursor=cursor, limit=self._left)
+            if not children:
+                continue
+            self._left -= len(children)
+            if self._left <= 0:  # perhaps not all: come back with the cursor
+                self._to_tell.append((kind, parent, children[-1].seq))
+            (self._tell_end if kind == "ended" else self._tell_revival)(parent, children)
+        for kind, parent, cursor in self._to_tell:
+            self._tx.run("leave_unfinished", kind=kind, parent=parent, cursor=cursor)
+        self._to_tell.clear()
+
+    def cancel(self, children: list[int], parent: int) -> None:
+        """Cancel pending children for a parent's sake; their own children are told next."""
+        if not children:
+            return
+        jobs = as_json(children)
+        self._tx.run("count_jobs", jobs=jobs, sign=-1)
+        self._tx.run("cancel_for_parent", jobs=jobs, parent=parent, now=self._now)
+        self._tx.run("count_jobs", jobs=jobs, sign=1)
+        self._to_tell.extend(("ended", child, _FROM_THE_START) for child in children)
+
+    def _tell_end(self, parent: int, children: list[_Child]) -> None:
+        end = self._tx.value("status_of", job=parent)
+        pending = [child for child in children if child.status == JobStatus.PENDING.value]
+        if end == JobStatus.COMPLETED.value:
+            self._count_down([child.seq for child in pending])
+        elif end in _BAD:
+            self._count_down([child.seq for child in pending if child.on_parent_failure == "run"])
+            self.cancel([child.seq for child in pending if child.on_parent_failure == "cancel"], parent)
+
+    def _count_down(self, children: list[int]) -> None:
+        self._tx.run("release_some", jobs=as_json(children))
+
+    def _tell_revival(self, parent: int, children: list[_Child]) -> None:
+        waiting = [child.seq for child in children if child.status == JobStatus.PENDING.value]
+        cancelled = [
+            child.seq
+            for child in children
+            if child.status == JobStatus.CANCELLED.value and child.cancelled_for == parent
+        ]
+        others = dict(self._tx.array("doomed", tuple[int, int], jobs=as_json(cancelled)))
+        for child, other in others.items():
+            self._tx.run("cancel_still_for", jobs=as_json([child]), parent=other)
+        back = [child for child in cancelled if child not in others]
+        requeue(self._tx, back, self._now)
+        self._tx.run("recount", jobs=as_json(waiting))
+        self._to_tell.extend(("revived", child, _FROM_THE_START) for child in back)
+
+
+def requeue(tx: Transaction, jobs: list[int], now: int) -> None:
+    """Put ended jobs back to the start; what their parents mean for them is computed afresh."""
+    if not jobs:
+        return
+    listed = as_json(jobs)
+    tx.run("count_jobs", jobs=listed, sign=-1)
+    tx.run("requeue", jobs=listed, now=now)
+    tx.run("count_jobs", jobs=listed, sign=1)
+    tx.run("recount", jobs=listed)

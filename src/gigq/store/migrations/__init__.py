@@ -1,0 +1,102 @@
+"""Numbered, additive changes of the tables; each is one transaction together with its number.
+
+The number is ``PRAGMA user_version``, and ``PRAGMA application_id`` says that the file is ours.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from importlib import resources
+from typing import NamedTuple
+
+from gigq.errors import StoreMissing, StoreUnusable, StoreVersion
+from gigq.store import places
+from gigq.store.migrations import legacy
+from gigq.store.sqlite import Sqlite
+
+APPLICATION_ID = 0x47694751
+"""``GiGQ`` in ASCII."""
+
+NUMBERED: tuple[str, ...] = ("0001_core.sql",)
+NEWEST = len(NUMBERED)
+
+
+class State(NamedTuple):
+    """What is in a file."""
+
+    version: int
+    """0 for no tables of ours."""
+    is_old: bool
+    """Made by gigq 0.1 to 0.5.1."""
+
+
+def ensure(engine: Sqlite, *, create: bool) -> None:
+    """Bring the tables of a store to the newest version.
+
+    Raises:
+        StoreMissing: they are missing or older, and ``create`` is False.
+        StoreVersion: they are newer than this gigq.
+        StoreUnusable: the file belongs to another application.
+    """
+    with engine.reading() as connection:
+        state = look(connection, engine.name)
+    if state.version == NEWEST:
+        return
+    if not create:
+        wanted = "a queue of an older gigq" if state.is_old or state.version else "no queue"
+        raise StoreMissing(
+            f"{engine.name}: holds {wanted}, and initialize=False neither creates nor migrates. "
+            "Run 'gigq db migrate', or open it with initialize=True once."
+        )
+    _choose_journal(engine)
+    with engine.writing() as connection:
+        state = look(connection, engine.name)  # somebody else may have been faster
+        if state.is_old:
+            legacy.set_aside(connection)
+        for number, name in enumerate(NUMBERED[state.version :], start=state.version + 1):
+            for statement in _statements(name):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        if state.is_old:
+            legacy.take_over(connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def look(connection: sqlite3.Connection, name: str) -> State:
+    """What is in a file.
+
+    Raises:
+        StoreVersion: it is newer than this gigq.
+        StoreUnusable: it belongs to another application.
+    """
+    application, version = (
+        connection.execute(f"PRAGMA {pragma}").fetchone()[0] for pragma in ("application_id", "user_version")
+    )
+    if application == APPLICATION_ID:
+        if version > NEWEST:
+            raise StoreVersion(
+                f"{name}: its tables are of version {version}, this gigq knows up to {NEWEST}. "
+                "Upgrade gigq ('pip install --upgrade gigq'); nothing was changed."
+            )
+        return State(version, is_old=False)
+    if application != 0:
+        raise StoreUnusable(
+            f"{name}: is a database of another application (application_id {application}). Name another file."
+        )
+    return State(0, is_old=legacy.is_old(connection))
+
+
+def _choose_journal(engine: Sqlite) -> None:
+    """WAL, but for folders that are shared into this machine, where it would not be safe."""
+    if engine.path is None:
+        return
+    mode = "DELETE" if places.is_shared_folder(places.file_system(engine.path)) else "WAL"
+    engine.set_journal(mode)
+
+
+def _statements(name: str) -> list[str]:
+    """One by one: executescript() would commit the open transaction."""
+    text = resources.files(__package__).joinpath(name).read_text("utf-8")
+    bare = re.sub(r"--.*", "", text)
+    return [statement for part in bare.split(";\n") if (statement := part.strip())]

@@ -1,0 +1,90 @@
+"""The rows that travel between store and worker, as arrays in the order of the statements."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Lease(Struct, array_like=True, gc=False):
+    """A claimed run: the job's facts, and the lease under which it may be settled."""
+
+    seq: int
+    id: str
+    queue: str
+    execution_id: str | None
+    name: str
+    module: str
+    function: str
+    script: str | None
+    priority: int
+    attempts: int
+    crashes: int
+    runs: int
+    max_attempts: int
+    max_crashes: int
+    timeout: int | None
+    retry_delay: int
+    parents: int
+    pass_parent_results: int | None
+    wants_parents: int | None
+    worker: int | None
+    claimed_at: int | None
+    params: str
+
+    @property
+    def lease(self) -> str:
+        """The execution id, which every claimed run has."""
+        assert self.execution_id is not None  # noqa: S101 - set by every claim
+        return self.execution_id
+
+
+class Settlement(Struct, array_like=True, gc=False):
+    """How a run ended, decided and ready to be written."""
+
+    lease: Lease
+    status: str
+    run: str | None
+    started_at: int | None
+    ended_at: int
+    result: str | None = None
+    error: str | None = None
+    attempts: int = 0
+    crashes: int = 0
+    due_at: int | None = None
+    held_by: str | None = None
+
+
+class WorkerRow(Struct, array_like=True):
+    """A worker that has not said good-bye."""
+
+    number: int
+    worker_id: str
+    area: int
+    pid: int
+    birth: str | None
+    host: str
+    boot: str
+    sidecar: str
+
+
+class NewJob(Struct, gc=False):
+    """A job as it is inserted: what was declared, in the units of the tables."""
+
+    id: str
+    queue: str
+    priority: int
+    name: str
+    module: str
+    function: str
+    script: str | None
+    dependencies: list[str]
+    on_parent_failure: str
+    pass_parent_results: int | None
+    wants_parents: int | None
+    max_attempts: int
+    max_crashes: int
+    timeout: int | None
+    retry_delay: int
+    description: str | None
+    created_at: int
+    params: str

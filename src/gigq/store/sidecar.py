@@ -1,0 +1,214 @@
+"""The sidecar: one small file beside the database, ``<database>-lock``.
+
+==============  ============================================================================================
+lock 0, 1       the gate (see gate.py)
+lock 16 + a     the life of the worker in area a, on a descriptor of its own: free means dead
+bytes 8 to 16   the bell: written after a commit that others may wait for; every waiter watches the file
+from 64 KiB     start marks, an area of 64 KiB a worker: per slot the run and the monotonic clock of its start,
+                written through mmap, so that whoever rescues a dead worker charges only what was really running
+==============  ============================================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Protocol
+
+from gigq.store.gate import FileGate, Gate, ThreadGate
+from gigq.store.locks import Locks, open_locks
+from gigq.store.watch import Watch
+
+_LIFE = 16
+_BELL = 8
+_AREA = 64 * 1024
+_MARK = struct.Struct("<16sq8x")
+SLOTS = _AREA // _MARK.size
+"""Runs that one worker can have under way or waiting."""
+
+
+class Marks:
+    """The start marks of one worker."""
+
+    def __init__(self, area: mmap.mmap | bytearray) -> None:
+        self._area = area
+
+    def write(self, slot: int, key: bytes, started: int) -> None:
+        """Note that a run has started.
+
+        Args:
+            slot: 0 to SLOTS - 1, not shared by two runs at once.
+            key: ids.mark_key of its execution id.
+            started: monotonic nanoseconds.
+        """
+        _MARK.pack_into(self._area, slot * _MARK.size, key, started)
+
+    def read(self) -> dict[bytes, int]:
+        """Key -> monotonic start of every mark that was ever written and not overwritten."""
+        return {key: started for key, started in _MARK.iter_unpack(bytes(self._area)) if started}
+
+    def close(self) -> None:
+        if isinstance(self._area, mmap.mmap):
+            with contextlib.suppress(BufferError):
+                self._area.close()
+
+
+class Life(Protocol):
+    """A worker's life lock, held until closed or until its process ends."""
+
+    def close(self) -> None: ...
+
+
+class Sidecar(Protocol):
+    """What a store needs beside its database."""
+
+    @property
+    def gate(self) -> Gate: ...
+    @property
+    def identity(self) -> str:
+        """Device and inode: which sidecar this is."""
+
+    def live(self, area: int) -> Life | None:
+        """Take the life lock of an area; None if somebody has it."""
+
+    def is_alive(self, area: int) -> bool: ...
+    def marks(self, area: int) -> Marks: ...
+    def read_marks(self, area: int) -> dict[bytes, int]: ...
+    def ring(self) -> None: ...
+    def watch(self, ring: Callable[[], None]) -> Watch: ...
+    def is_replaced(self) -> bool: ...
+
+
+class FileSidecar:
+    """The real one."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self.identity = _identity(os.fstat(self._fd))
+        self._locks = open_locks(path)
+        self.gate = FileGate(self._locks)
+        self._rings = 0
+        _open_sidecars.add(self)
+
+    def live(self, area: int) -> Life | None:
+        locks = open_locks(self._path)
+        if not locks.lock(_LIFE + area, wait=False):
+            locks.close()
+            return None
+        _open_lives.add(locks)
+        return locks
+
+    def is_alive(self, area: int) -> bool:
+        return self._locks.is_held(_LIFE + area)
+
+    def marks(self, area: int) -> Marks:
+        offset = _AREA * (area + 1)
+        if os.fstat(self._fd).st_size < offset + _AREA:
+            os.ftruncate(self._fd, offset + _AREA)
+        return Marks(mmap.mmap(self._fd, _AREA, offset=offset))
+
+    def read_marks(self, area: int) -> dict[bytes, int]:
+        with contextlib.closing(self.marks(area)) as marks:
+            return marks.read()
+
+    def ring(self) -> None:
+        self._rings += 1
+        value = struct.pack("<II", os.getpid() & 0xFFFFFFFF, self._rings & 0xFFFFFFFF)
+        if hasattr(os, "pwrite"):
+            os.pwrite(self._fd, value, _BELL)
+        else:  # Windows
+            os.lseek(self._fd, _BELL, os.SEEK_SET)
+            os.write(self._fd, value)
+
+    def watch(self, ring: Callable[[], None]) -> Watch:
+        return Watch(self._path)
+
+    def is_replaced(self) -> bool:
+        """Whether the path now names another file, or none: locks on this one protect nothing."""
+        try:
+            return _identity(os.stat(self._path)) != self.identity
+        except OSError:
+            return True
+
+    def close(self) -> None:
+        self.gate.close()
+        if self._fd >= 0:
+            self._locks.close()
+            os.close(self._fd)
+            self._fd = -1
+
+
+class MemorySidecar:
+    """For a store that lives in one process."""
+
+    identity = "memory"
+
+    def __init__(self) -> None:
+        self.gate: Gate = ThreadGate()
+        self._alive: set[int] = set()
+        self._areas: dict[int, Marks] = {}
+        self._watches: set[Callable[[], None]] = set()
+        self._guard = threading.Lock()
+
+    def live(self, area: int) -> Life | None:
+        if area in self._alive:
+            return None
+        self._alive.add(area)
+        return _MemoryLife(self._alive, area)
+
+    def is_alive(self, area: int) -> bool:
+        return area in self._alive
+
+    def marks(self, area: int) -> Marks:
+        return self._areas.setdefault(area, Marks(bytearray(_AREA)))
+
+    def read_marks(self, area: int) -> dict[bytes, int]:
+        return self.marks(area).read()
+
+    def ring(self) -> None:
+        with self._guard:
+            watches = list(self._watches)
+        for ring in watches:
+            ring()
+
+    def watch(self, ring: Callable[[], None]) -> Watch:
+        with self._guard:
+            self._watches.add(ring)
+        return Watch(None, on_close=lambda: self._watches.discard(ring))
+
+    def is_replaced(self) -> bool:
+        return False
+
+
+class _MemoryLife:
+    def __init__(self, alive: set[int], area: int) -> None:
+        self._end = weakref.finalize(self, alive.discard, area)
+
+    def close(self) -> None:
+        self._end()
+
+
+def _identity(stat: os.stat_result) -> str:
+    return f"{stat.st_dev}:{stat.st_ino}"
+
+
+_open_sidecars: weakref.WeakSet[FileSidecar] = weakref.WeakSet()
+_open_lives: weakref.WeakSet[Locks] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    # A forked child that kept these descriptors would keep a dead parent's locks.
+    for life in _open_lives:
+        life.close()
+    for sidecar in _open_sidecars:
+        sidecar.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

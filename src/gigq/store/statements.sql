@@ -1,0 +1,359 @@
+-- Every statement, once. `-- name:` begins one, the comment beneath describes it. `:x` is a bound value,
+-- `{x}` a piece spelled by statements.py (guards come from status.py). Lists travel as one JSON array in, and
+-- hot reads as one JSON array out, so that each statement is stepped once: sqlite3 gives up the GIL at each step.
+
+-- name: ready_where
+-- fragment: the three marks are empty; the condition of the index job_ready, to the letter.
+status = 'pending' AND parents_left = 0 AND due_at IS NULL AND held_by IS NULL
+
+-- name: lease_columns
+-- fragment: what a worker is told about a run, in the order of rows.Lease; its params follow.
+j.seq, j.id, j.queue, j.execution_id, j.name, j.function_module, j.function_name, j.script,
+    j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes, j.timeout, j.retry_delay,
+    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at
+
+-- name: edge_is_open
+-- fragment: the child (job) still waits for the parent (p) at the other end of the edge (e). A parent that ended
+-- but whose news has not reached this child yet (see unfinished) is open: the news will count it down.
+(NOT (p.status = 'completed' OR (job.on_parent_failure = 'run' AND p.status IN ({ended_badly})))
+    OR EXISTS (SELECT 1 FROM unfinished AS u
+        WHERE u.kind = 'ended' AND u.parent = e.parent AND u.cursor < e.child))
+
+-- name: open_parents
+-- fragment: parents_left, computed afresh from the edges.
+(SELECT count(*) FROM dependency AS e CROSS JOIN job AS p ON p.seq = e.parent
+    WHERE e.child = job.seq AND {edge_is_open})
+
+-- name: peek
+-- What an idle worker asks: is anything ready, when is the next job due, is graph work left over?
+SELECT
+    EXISTS (SELECT 1 FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}),
+    (SELECT due_at FROM job INDEXED BY job_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
+    EXISTS (SELECT 1 FROM unfinished)
+
+-- name: promote
+-- Clears mark 2 of what is due, oldest first.
+UPDATE job SET due_at = NULL
+WHERE seq IN (SELECT seq FROM job INDEXED BY job_due WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
+
+-- name: claim_choose
+-- The best ready jobs of a queue.
+SELECT json_group_array(json_array({lease_columns}, p.body))
+FROM (
+    SELECT seq FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}
+    ORDER BY priority DESC, seq LIMIT :want
+) AS r
+CROSS JOIN job AS j ON j.seq = r.seq
+CROSS JOIN params AS p ON p.seq = r.seq
+
+-- name: claim_take
+-- Puts them under a lease. Runs in the transaction of claim_choose, which holds the write lock.
+UPDATE job SET status = 'running', execution_id = :token || '-' || seq, worker = :worker,
+    started_at = :now, updated_at = :now
+WHERE seq IN (SELECT value FROM json_each(:jobs)) AND +status IN ({claim_from})
+
+-- name: settle_completed
+-- [seq, execution_id, result, started_at, completed_at] each. The hot one: it assigns no column of a feature's index.
+UPDATE job SET status = 'completed', result = json_extract(o.value, '$[2]'), error = NULL,
+    attempts = attempts + 1, runs = runs + 1, started_at = json_extract(o.value, '$[3]'),
+    completed_at = json_extract(o.value, '$[4]'), updated_at = :now
+FROM json_each(:outcomes) AS o
+WHERE job.seq = json_extract(o.value, '$[0]')
+    AND job.execution_id = json_extract(o.value, '$[1]') AND +job.status IN ({settle_from})
+
+-- name: settle_ended
+-- [seq, execution_id, status, attempts, crashes, runs, due_at, held_by, started_at, completed_at, error] each:
+-- every end of a run but the good one.
+UPDATE job SET status = json_extract(o.value, '$[2]'),
+    attempts = attempts + json_extract(o.value, '$[3]'),
+    crashes = crashes + json_extract(o.value, '$[4]'),
+    runs = runs + json_extract(o.value, '$[5]'),
+    due_at = json_extract(o.value, '$[6]'),
+    held_by = json_extract(o.value, '$[7]'),
+    held_since = CASE WHEN json_extract(o.value, '$[7]') IS NOT NULL THEN coalesce(held_since, :now) END,
+    started_at = json_extract(o.value, '$[8]'),
+    completed_at = json_extract(o.value, '$[9]'),
+    error = coalesce(json_extract(o.value, '$[10]'), error),
+    updated_at = :now,
+    parents_left = CASE WHEN parents > 0 AND json_extract(o.value, '$[2]') = 'pending'
+        THEN {open_parents} ELSE parents_left END
+FROM json_each(:outcomes) AS o
+WHERE job.seq = json_extract(o.value, '$[0]')
+    AND job.execution_id = json_extract(o.value, '$[1]') AND +job.status IN ({settle_from})
+
+-- name: record_runs
+-- [seq, run, execution_id, status, started_at, completed_at, error] each.
+INSERT INTO execution (job, run, id, worker, status, started_at, completed_at, error)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[7]'), json_extract(value, '$[3]'), json_extract(value, '$[4]'),
+    json_extract(value, '$[5]'), json_extract(value, '$[6]')
+FROM json_each(:runs)
+
+-- name: supersede
+-- A late run reported after somebody else had ended it.
+UPDATE execution SET status = 'superseded' WHERE job = :job AND id = :execution AND status != 'completed'
+
+-- name: add_counts
+-- [queue, status, difference] each.
+INSERT INTO counts (queue, status, n)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+FROM json_each(:differences) WHERE true
+ON CONFLICT (queue, status) DO UPDATE SET n = n + excluded.n
+
+-- name: count_jobs
+-- Adds (:sign = 1) or takes out (-1) jobs as they stand; around every change that is not hot.
+INSERT INTO counts (queue, status, n)
+SELECT queue, status, :sign * count(*) FROM job
+WHERE seq IN (SELECT value FROM json_each(:jobs)) GROUP BY queue, status
+ON CONFLICT (queue, status) DO UPDATE SET n = n + excluded.n
+
+-- name: hasten
+-- A retry that waited for its abandoned thread, which has ended.
+UPDATE job SET due_at = :due_at
+WHERE seq = :job AND execution_id = :execution AND +status = 'pending' AND due_at > coalesce(:due_at, 0)
+
+-- name: last_seq
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job'), 0)
+
+-- name: known_ids
+-- [place, seq, status] of those of :ids that are in the queue; the place is the position in :ids.
+SELECT json_group_array(json_array(i.key, j.seq, j.status))
+FROM json_each(:ids) AS i CROSS JOIN job AS j ON j.id = i.value
+
+-- name: insert_jobs
+-- [seq, id, queue, priority, parents_left, name, function_module, function_name, script, parents, on_parent_failure,
+--  pass_parent_results, wants_parents, max_attempts, max_crashes, timeout, retry_delay, description, created_at] each.
+INSERT INTO job (seq, id, queue, priority, parents_left, name, function_module, function_name, script, parents,
+    on_parent_failure, pass_parent_results, wants_parents, max_attempts, max_crashes, timeout, retry_delay,
+    description, created_at, updated_at, status)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]'),
+    json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]'),
+    json_extract(value, '$[9]'), json_extract(value, '$[10]'), json_extract(value, '$[11]'),
+    json_extract(value, '$[12]'), json_extract(value, '$[13]'), json_extract(value, '$[14]'),
+    json_extract(value, '$[15]'), json_extract(value, '$[16]'), json_extract(value, '$[17]'),
+    json_extract(value, '$[18]'), :now, 'pending'
+FROM json_each(:jobs)
+
+-- name: insert_params
+INSERT INTO params (seq, body) SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:rows)
+
+-- name: insert_edges
+INSERT INTO dependency (child, position, parent)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:rows)
+
+-- name: recount
+-- Mark 1 afresh. A change of a parent's end goes through here, and every way into pending that is not a claim given back.
+UPDATE job SET parents_left = {open_parents} WHERE seq IN (SELECT value FROM json_each(:jobs))
+
+-- name: doomed
+-- [child, parent] for those of :jobs that a parent's bad end cancels.
+SELECT json_group_array(json_array(child, parent)) FROM (
+    SELECT e.child AS child, min(e.parent) AS parent
+    FROM json_each(:jobs) AS c CROSS JOIN dependency AS e ON e.child = c.value
+    CROSS JOIN job AS k ON k.seq = e.child CROSS JOIN job AS p ON p.seq = e.parent
+    WHERE k.on_parent_failure = 'cancel' AND p.status IN ({ended_badly})
+    GROUP BY e.child
+)
+
+-- name: any_edge
+SELECT EXISTS (SELECT 1 FROM dependency)
+
+-- name: count_children
+-- How many edges leave these jobs, counted to one more than :limit.
+SELECT count(*) FROM (
+    SELECT 1 FROM json_each(:parents) AS p CROSS JOIN dependency AS e ON e.parent = p.value LIMIT :limit + 1
+)
+
+-- name: release_all
+-- All children of parents that completed, one down for each.
+UPDATE job SET parents_left = max(parents_left - r.n, 0)
+FROM (
+    SELECT e.child AS child, count(*) AS n
+    FROM json_each(:parents) AS p CROSS JOIN dependency AS e ON e.parent = p.value GROUP BY e.child
+) AS r
+WHERE job.seq = r.child AND +job.status = 'pending'
+
+-- name: children
+-- [child, status, on_parent_failure, cancelled_for] of a parent, in order, from a cursor on.
+SELECT json_group_array(json_array(child, status, on_parent_failure, cancelled_for)) FROM (
+    SELECT e.child AS child, j.status AS status, j.on_parent_failure AS on_parent_failure,
+        j.cancelled_for AS cancelled_for
+    FROM dependency AS e CROSS JOIN job AS j ON j.seq = e.child
+    WHERE e.parent = :parent AND e.child > :cursor ORDER BY e.child LIMIT :limit
+)
+
+-- name: release_some
+UPDATE job SET parents_left = max(parents_left - 1, 0)
+WHERE seq IN (SELECT value FROM json_each(:jobs)) AND +status = 'pending'
+
+-- name: cancel
+-- A pending job, called off by its owner.
+UPDATE job SET status = 'cancelled', due_at = NULL, held_by = NULL, held_since = NULL,
+    completed_at = :now, updated_at = :now
+WHERE seq = :job AND +status IN ({cancel_from})
+
+-- name: cancel_for_parent
+UPDATE job SET status = 'cancelled', due_at = NULL, held_by = NULL, held_since = NULL, cancelled_for = :parent,
+    completed_at = :now, updated_at = :now,
+    error = (SELECT 'parent ' || p.name || ' ' || p.id || ' failed'
+        || CASE p.status WHEN 'failed' THEN '' ELSE ' (' || p.status || ')' END
+        FROM job AS p WHERE p.seq = :parent)
+WHERE seq IN (SELECT value FROM json_each(:jobs)) AND +status IN ({cancel_from})
+
+-- name: cancel_still_for
+-- Its parent was brought back, but another one that ended badly keeps it cancelled.
+UPDATE job SET cancelled_for = :parent WHERE seq IN (SELECT value FROM json_each(:jobs))
+
+-- name: requeue
+-- Back to the start; parents_left follows by recount.
+UPDATE job SET status = 'pending', attempts = 0, crashes = 0, error = NULL, result = NULL, started_at = NULL,
+    completed_at = NULL, due_at = NULL, held_by = NULL, held_since = NULL, cancelled_for = NULL, updated_at = :now
+WHERE seq IN (SELECT value FROM json_each(:jobs)) AND +status IN ({requeue_from})
+
+-- name: leave_unfinished
+INSERT INTO unfinished (kind, parent, cursor) VALUES (:kind, :parent, :cursor)
+ON CONFLICT (kind, parent) DO UPDATE SET cursor = excluded.cursor
+
+-- name: take_unfinished
+SELECT kind, parent, cursor FROM unfinished ORDER BY kind, parent LIMIT 1
+
+-- name: forget_unfinished
+DELETE FROM unfinished WHERE parent = :parent AND (:kind IS NULL OR kind = :kind)
+
+-- name: status_of
+SELECT status FROM job WHERE seq = :job
+
+-- name: find
+SELECT seq, status FROM job WHERE id = :id
+
+-- name: record
+SELECT * FROM main.jobs WHERE id = :id
+
+-- name: executions
+SELECT * FROM main.job_executions WHERE job_id = :id ORDER BY run
+
+-- name: result
+SELECT status, result FROM job WHERE id = :id
+
+-- name: list_all
+SELECT * FROM main.jobs ORDER BY seq DESC LIMIT :limit
+
+-- name: list_status
+SELECT * FROM main.jobs WHERE status = :status ORDER BY seq DESC LIMIT :limit
+
+-- name: stats
+SELECT status, sum(n) FROM counts GROUP BY status
+
+-- name: ids_beginning
+SELECT id FROM job WHERE id >= :text AND id < :text || '~' LIMIT :limit
+
+-- name: ids_ending
+SELECT id FROM job WHERE substr(id, -length(:text)) = :text LIMIT :limit
+
+-- name: clear_candidates
+-- Newest first, so that a child goes before the parent it spares. Read outside the transaction that clears them.
+SELECT j.seq FROM job AS j
+WHERE j.status = :status AND j.seq < :cursor AND (:before IS NULL OR j.completed_at < :before) AND {unneeded}
+ORDER BY j.seq DESC LIMIT :limit
+
+-- name: unneeded
+-- fragment: nothing in the queue that has not completed depends on job j, and no news of its end is under way.
+NOT EXISTS (SELECT 1 FROM dependency AS e CROSS JOIN job AS c ON c.seq = e.child
+    WHERE e.parent = j.seq AND c.status != 'completed')
+AND NOT EXISTS (SELECT 1 FROM unfinished AS u WHERE u.parent = j.seq)
+
+-- name: clear_choose
+-- Those of the candidates that may still go.
+SELECT json_group_array(j.seq) FROM json_each(:jobs) AS c CROSS JOIN job AS j ON j.seq = c.value
+WHERE j.status IN ({clearable}) AND {unneeded}
+
+-- name: clear_keep_id
+-- Children that completed keep the id of a parent that goes.
+UPDATE dependency SET parent_id = (SELECT id FROM job WHERE seq = dependency.parent), parent = NULL
+WHERE parent IN (SELECT value FROM json_each(:jobs))
+
+-- name: clear_edges
+DELETE FROM dependency WHERE child IN (SELECT value FROM json_each(:jobs))
+
+-- name: clear_executions
+DELETE FROM execution WHERE job IN (SELECT value FROM json_each(:jobs))
+
+-- name: clear_params
+DELETE FROM params WHERE seq IN (SELECT value FROM json_each(:jobs))
+
+-- name: clear_jobs
+DELETE FROM job WHERE seq IN (SELECT value FROM json_each(:jobs))
+
+-- name: parents_of
+-- [child, parent id, status, result, error] in the order of each child's dependency list.
+SELECT json_group_array(json_array(child, id, status, result, error)) FROM (
+    SELECT e.child AS child, coalesce(e.parent_id, p.id) AS id, p.status AS status, p.result AS result,
+        p.error AS error
+    FROM json_each(:jobs) AS c CROSS JOIN dependency AS e ON e.child = c.value LEFT JOIN job AS p ON p.seq = e.parent
+    ORDER BY e.child, e.position
+)
+
+-- name: parents_size
+-- [child, bytes] of the results that would be handed over.
+SELECT json_group_array(json_array(child, n)) FROM (
+    SELECT e.child AS child, coalesce(sum(length(p.result)), 0) AS n
+    FROM json_each(:jobs) AS c CROSS JOIN dependency AS e ON e.child = c.value CROSS JOIN job AS p ON p.seq = e.parent
+    GROUP BY e.child
+)
+
+-- name: lease
+-- The run of one job, by its lease: for runs that an overridden _claim_job has claimed.
+SELECT json_group_array(json_array({lease_columns}, p.body)) FROM job AS j CROSS JOIN params AS p ON p.seq = j.seq
+WHERE j.id = :id AND j.execution_id = :execution AND +j.status = 'running'
+
+-- name: running
+-- Every run under way, without its params.
+SELECT json_group_array(json_array({lease_columns}, '')) FROM job AS j INDEXED BY job_status
+WHERE j.status = 'running'
+
+-- name: held_imports
+-- What is held for want of a module, and would be worth a try.
+SELECT DISTINCT held_by, function_module, function_name, script FROM job INDEXED BY job_held
+WHERE held_by >= 'import:' AND held_by < 'import;' LIMIT 200
+
+-- name: release_held
+UPDATE job SET held_by = NULL, held_since = NULL, error = NULL
+WHERE seq IN (
+    SELECT seq FROM job INDEXED BY job_held
+    WHERE held_by = :held_by AND function_name = :name AND script IS :script LIMIT :limit
+)
+
+-- name: held_too_long
+SELECT json_group_array(seq) FROM (
+    SELECT seq FROM job INDEXED BY job_held
+    WHERE held_by >= 'import:' AND held_by < 'import;' AND held_since < :since LIMIT :limit
+)
+
+-- name: fail_held
+UPDATE job SET status = 'failed', error = 'held by ' || held_by || ' for too long: ' || coalesce(error, ''),
+    held_by = NULL, held_since = NULL, completed_at = :now, updated_at = :now
+WHERE seq IN (SELECT value FROM json_each(:jobs)) AND +status IN ({hold_expires_from})
+
+-- name: register_worker
+-- In the lowest free area of the sidecar, from :least on.
+INSERT INTO worker (worker_id, area, pid, birth, host, boot, sidecar, started_at)
+VALUES (:worker_id, (
+    SELECT min(a.area) + 1
+    FROM (SELECT :least - 1 AS area UNION ALL SELECT area FROM worker WHERE area >= :least) AS a
+    WHERE NOT EXISTS (SELECT 1 FROM worker AS b WHERE b.area = a.area + 1)
+), :pid, :birth, :host, :boot, :sidecar, :now)
+
+-- name: worker_just_registered
+SELECT number, area FROM worker WHERE number = last_insert_rowid()
+
+-- name: forget_worker
+DELETE FROM worker WHERE number = :number
+
+-- name: retire_worker
+UPDATE worker SET area = NULL, ended_at = :now WHERE number = :number AND area IS NOT NULL
+
+-- name: live_workers
+-- Those that have not said good-bye: alive, or dead and to be rescued.
+SELECT json_group_array(json_array(number, worker_id, area, pid, birth, host, boot, sidecar))
+FROM worker WHERE area IS NOT NULL

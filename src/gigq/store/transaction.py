@@ -1,0 +1,95 @@
+"""How verbs speak to a connection: named statements, JSON arrays in and out."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from gigq.errors import StoreError
+from gigq.store.statements import load
+
+T = TypeVar("T")
+
+_encode = msgspec.json.Encoder().encode
+
+
+def as_json(values: Any) -> str:
+    """The one JSON array in which a list travels into a statement."""
+    return _encode(values).decode()
+
+
+@functools.cache
+def _decoder(kind: Any) -> Callable[[str], Any]:
+    return msgspec.json.Decoder(list[kind]).decode
+
+
+class Transaction:
+    """A connection, spoken to in named statements."""
+
+    def __init__(self, connection: sqlite3.Connection, patience: float = 0.0) -> None:
+        """Args:
+        connection: open, and inside a write transaction or not.
+        patience: seconds to try a read again that meets a lock (a file that is not in WAL mode).
+        """
+        self._execute = connection.execute
+        self._texts = load()
+        self._patience = patience
+
+    def run(self, name: str, /, **values: Any) -> int:
+        """Execute; the number of rows changed."""
+        return self._execute(self._texts[name], values).rowcount
+
+    def value(self, name: str, /, **values: Any) -> Any:
+        """The first column of the first row; None if there is no row."""
+        row = self.row(name, **values)
+        return None if row is None else row[0]
+
+    def row(self, name: str, /, **values: Any) -> Sequence[Any] | None:
+        found = self._read(name, values)[1]
+        return found[0] if found else None
+
+    def records(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
+        """All rows by column name."""
+        names, rows = self._read(name, values)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def array(self, name: str, kind: type[T], /, **values: Any) -> list[T]:
+        """The rows of a statement that answers in one JSON array."""
+        rows: list[T] = _decoder(cast(Any, kind))(self.value(name, **values))
+        return rows
+
+    def column(self, name: str, /, **values: Any) -> list[Any]:
+        return [row[0] for row in self._read(name, values)[1]]
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What the block wrote stands only if it ends well; errors of the database come out translated."""
+        self._execute("SAVEPOINT one")
+        try:
+            yield
+        except BaseException as error:
+            self._execute("ROLLBACK TO one")
+            self._execute("RELEASE one")
+            if isinstance(error, sqlite3.Error):
+                raise StoreError(str(error)) from error
+            raise
+        self._execute("RELEASE one")
+
+    def _read(self, name: str, values: dict[str, Any]) -> tuple[list[str], list[Sequence[Any]]]:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                cursor = self._execute(self._texts[name], values)
+                names = [column[0] for column in cursor.description or ()]
+                return names, cursor.fetchall()
+            except sqlite3.OperationalError as error:
+                busy = (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_BUSY")
+                if not busy or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.002)

@@ -1,0 +1,209 @@
+"""One call of a job's function: from a lease to an outcome. It never raises, whatever the function does."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from gigq import callables, codec, log
+from gigq.clock import Clock
+from gigq.errors import FunctionUnavailable, InvalidValue, ParentResultsTooLarge
+from gigq.ids import mark_key
+from gigq.status import End
+from gigq.store.base import Parent
+from gigq.store.rows import Lease
+from gigq.store.sidecar import Marks
+from gigq.worker import context
+
+MAX_PARENT_RESULTS = 64 * 1024 * 1024
+"""Bytes of parents' results that are handed over in one piece."""
+_LONGEST_ERROR = 64 * 1024
+_LONGEST_REPR = 100 * 1024
+
+
+class Call:
+    """A claimed run on its way through an executor."""
+
+    __slots__ = ("abandoned", "finished", "key", "lease", "slot", "started")
+
+    def __init__(self, lease: Lease, slot: int) -> None:
+        self.lease = lease
+        self.slot = slot
+        self.key = mark_key(lease.lease)
+        self.started = 0
+        """Monotonic nanoseconds; 0 before the start."""
+        self.finished = False
+        self.abandoned = False
+        """Settled as a timeout while its thread went on."""
+
+
+class Outcome:
+    """How a call ended."""
+
+    __slots__ = ("call", "end", "ended", "error", "result", "value")
+
+    def __init__(
+        self,
+        call: Call,
+        end: End,
+        ended: int,
+        result: str | None = None,
+        error: str | None = None,
+        value: Any = None,
+    ) -> None:
+        self.call = call
+        self.end = end
+        self.ended = ended
+        """Monotonic nanoseconds."""
+        self.result = result
+        self.error = error
+        self.value = value
+
+
+class Runner:
+    """Runs calls for one worker, in whatever thread."""
+
+    def __init__(
+        self,
+        worker_id: str,
+        marks: Marks,
+        clock: Clock,
+        load: Callable[[str, str, str | None], Callable[..., Any]],
+        parents: Callable[[Lease, int], list[Parent]],
+    ) -> None:
+        """Args:
+        worker_id: for the log.
+        marks: where starts are noted.
+        clock: the time.
+        load: the function of a reference (module, name, script).
+        parents: the parents of a job; raises ParentResultsTooLarge above a number of bytes.
+        """
+        self._worker_id = worker_id
+        self._marks = marks
+        self._monotonic = clock.monotonic
+        self._load = load
+        self._parents = parents
+        self._functions: dict[tuple[str, str, str | None], Callable[..., Any]] = {}
+
+    def run(self, call: Call) -> Outcome:
+        """Call the function, and say how it ended.
+
+        Raises:
+            KeyboardInterrupt: in the main thread, where it is the user's and not the job's.
+        """
+        lease = call.lease
+        started = call.started = self._monotonic()
+        self._marks.write(call.slot, call.key, started)
+        token = None
+        try:
+            function = self._function(lease)
+            if log.worker.isEnabledFor(20):
+                log.started(lease.id, lease.name, lease.attempts + 1, self._worker_id)
+            params = codec.decode(lease.params)
+            if lease.parents and self._wants_parents(lease, function):
+                params["parent_results"] = self._parent_results(lease)
+            token = context.enter(
+                context.CurrentJob(
+                    lease.id,
+                    lease.name,
+                    lease.attempts + 1,
+                    params,
+                    lambda: self._parents(lease, sys.maxsize),
+                )
+            )
+            value = function(**params)
+            if inspect.iscoroutine(value):
+                import asyncio
+
+                value = asyncio.run(value)
+            return self._returned(call, value)
+        except FunctionUnavailable as error:
+            return Outcome(call, "unavailable", self._monotonic(), error=str(error))
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and _is_main_thread():
+                raise
+            return Outcome(call, "raised", self._monotonic(), error=describe(error))
+        finally:
+            if token is not None:
+                context.leave(token)
+
+    def _function(self, lease: Lease) -> Callable[..., Any]:
+        key = (lease.module, lease.function, lease.script)
+        function = self._functions.get(key)
+        if function is None:
+            function = self._functions[key] = self._load(*key)
+        return function
+
+    def _wants_parents(self, lease: Lease, function: Callable[..., Any]) -> bool:
+        if lease.wants_parents is not None:
+            return bool(lease.wants_parents)
+        if lease.pass_parent_results is not None:
+            return bool(lease.pass_parent_results)
+        return callables.accepts_parent_results(function)
+
+    def _parent_results(self, lease: Lease) -> dict[str, Any]:
+        return {
+            parent.id: codec.decode(parent.result) if parent.status == "completed" else None
+            for parent in self._parents(lease, MAX_PARENT_RESULTS)
+        }
+
+    def _returned(self, call: Call, value: Any) -> Outcome:
+        ended = self._monotonic()
+        if value is None:
+            return Outcome(call, "returned", ended)
+        try:
+            return Outcome(
+                call, "returned", ended, result=codec.encode(value, "result", codec.MAX_RESULT), value=value
+            )
+        except InvalidValue as error:
+            return Outcome(
+                call, "unstorable", ended, error=f"{error}\n\nThe function returned:\n{_shown(value)}"
+            )
+
+
+def too_large(lease: Lease, size: int) -> ParentResultsTooLarge:
+    return ParentResultsTooLarge(
+        f"the results of the {lease.parents} parents of job {lease.id} take {size:,} bytes, over the limit of "
+        f"{MAX_PARENT_RESULTS:,}. Submit it with pass_parent_results=False and read them one by one from "
+        "gigq.current_job().parents."
+    )
+
+
+def describe(error: BaseException) -> str:
+    """``ValueError: text``, then the traceback, without the frames of this package; capped, and safe to store."""
+    first = "".join(_lines(error, chain=False, limit=0)).strip() or type(error).__name__
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
+        frame = frame.tb_next
+    text = f"{first}\n\n{''.join(_lines(error.with_traceback(frame), chain=True, limit=None))}"
+    return storable(text)[:_LONGEST_ERROR]
+
+
+def _lines(error: BaseException, *, chain: bool, limit: int | None) -> list[str]:
+    try:
+        if limit == 0:
+            return traceback.format_exception_only(error)
+        return traceback.format_exception(type(error), error, error.__traceback__, chain=chain)
+    except BaseException as worse:  # noqa: BLE001 - a hostile exception must not end the worker
+        return [f"{type(error).__name__}: (it cannot be shown: {type(worse).__name__})\n"]
+
+
+def storable(text: str) -> str:
+    """Text that every engine stores: no lone surrogates, no NUL."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+
+
+def _shown(value: Any) -> str:
+    try:
+        return storable(repr(value))[:_LONGEST_REPR]
+    except BaseException as error:  # noqa: BLE001 - as above
+        return f"(its repr raised {type(error).__name__})"
+
+
+def _is_main_thread() -> bool:
+    import threading
+
+    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,103 @@
+"""Runs that nobody will settle any more: their worker is dead, or they are long overdue."""
+
+from __future__ import annotations
+
+import os
+
+from gigq import ids
+from gigq.clock import SECOND, Clock
+from gigq.store import Store
+from gigq.store.rows import Lease, Settlement, WorkerRow
+from gigq.worker import settling
+
+GRACE = 10 * SECOND
+"""What a living worker gets beyond the timeout to settle its own run."""
+
+
+class Rescue:
+    """Looks after the runs of others; any worker can do it again safely."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._seen: dict[str, int] = {}
+        """Runs without a start mark, and since when this process has seen them (monotonic nanoseconds)."""
+
+    def dead_workers(self, mine: int | None) -> list[Settlement]:
+        """Settle what dead workers had claimed: charged if it had started, given back if not."""
+        settled: list[Settlement] = []
+        sidecar = self._store.engine.sidecar
+        for row in self._store.workers():
+            if row.number == mine or not self._is_dead(row):
+                continue
+            same_place = row.boot == ids.boot_id() and row.sidecar == sidecar.identity
+            marks = sidecar.read_marks(row.area) if same_place else {}
+            leases = [lease for lease in self._store.running() if lease.worker == row.number]
+            settled += self._settle([self._of_the_dead(lease, row, marks) for lease in leases])
+            self._store.retire(row.number, self._clock.now())
+        return settled
+
+    def _is_dead(self, row: WorkerRow) -> bool:
+        sidecar = self._store.engine.sidecar
+        if row.boot != ids.boot_id():
+            return True
+        if row.sidecar == sidecar.identity:
+            return not sidecar.is_alive(row.area)
+        # It holds its life lock on a sidecar that was replaced. Living, it will notice and stop.
+        return row.pid != os.getpid() and ids.process_birth(row.pid) != row.birth
+
+    def _of_the_dead(self, lease: Lease, row: WorkerRow, marks: dict[bytes, int]) -> Settlement:
+        now = self._clock.now()
+        started = marks.get(ids.mark_key(lease.lease))
+        if started is None:
+            return settling.decide(lease, "unstarted", now, started_at=None)
+        reason = f"died while it ran: worker {row.worker_id} (pid {row.pid}) ended without a word"
+        return settling.decide(lease, "died", now, started_at=self._wall(started), error=reason)
+
+    def overdue(self, mine: int | None, grace: int = GRACE) -> list[Settlement]:
+        """Settle runs past their timeout and ``grace`` (microseconds).
+
+        Counted from the start mark; for a run without one, from when this process first saw it; for a run of gigq
+        0.5.1, by its start time. With no grace, as ``_check_for_timeouts`` asks, from the claim.
+        """
+        settled: list[Settlement] = []
+        leases = [lease for lease in self._store.running() if lease.worker != mine or not grace]
+        marks = self._all_marks() if leases else {}
+        seen: dict[str, int] = {}
+        for lease in leases:
+            since = self._since(lease, marks, seen, by_claim=not grace)
+            if lease.timeout is None or (self._clock.monotonic() - since) // 1000 <= lease.timeout + grace:
+                continue
+            settled.append(
+                settling.overdue(lease, self._clock.now(), self._wall(since), thread_goes_on=False)
+            )
+        self._seen = seen
+        return self._settle(settled)
+
+    def _since(self, lease: Lease, marks: dict[bytes, int], seen: dict[str, int], *, by_claim: bool) -> int:
+        mark = marks.get(ids.mark_key(lease.lease))
+        if mark is not None:
+            return mark
+        if (by_claim or lease.worker is None) and lease.claimed_at is not None:
+            return self._clock.monotonic() - (self._clock.now() - lease.claimed_at) * 1000
+        seen[lease.lease] = self._seen.get(lease.lease, self._clock.monotonic())
+        return seen[lease.lease]
+
+    def _all_marks(self) -> dict[bytes, int]:
+        sidecar = self._store.engine.sidecar
+        marks: dict[bytes, int] = {}
+        for row in self._store.workers():
+            if row.boot == ids.boot_id() and row.sidecar == sidecar.identity:
+                marks |= sidecar.read_marks(row.area)
+        return marks
+
+    def _wall(self, monotonic: int) -> int:
+        return self._clock.now() - (self._clock.monotonic() - monotonic) // 1000
+
+    def _settle(self, settlements: list[Settlement]) -> list[Settlement]:
+        """Write them; those that somebody else has settled meanwhile fall out."""
+        if not settlements:
+            return []
+        done = self._store.exchange(settlements, None, self._clock.now(), late=False)
+        lost = {one.lease.execution_id for one in done.lost}
+        return [one for one in settlements if one.lease.execution_id not in lost]

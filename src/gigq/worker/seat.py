@@ -1,0 +1,48 @@
+"""A worker's place at a store: its number, its life lock, its start marks."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+
+from gigq import ids
+from gigq.clock import Clock
+from gigq.store import Store
+from gigq.store.rows import Lease
+from gigq.store.sidecar import SLOTS, Marks
+from gigq.worker.calls import Call
+
+
+class Seat:
+    """Taken at the first claim, and held until :meth:`leave`, or until the process ends."""
+
+    def __init__(self, store: Store, worker_id: str, clock: Clock) -> None:
+        self.worker_id = worker_id
+        self.pid = os.getpid()
+        self.birth = ids.process_birth(self.pid)
+        self.host = socket.gethostname()
+        self.boot = ids.boot_id()
+        self._store = store
+        self._clock = clock
+        taken = store.register(self, clock.now())
+        self.number = taken.number
+        self._life = taken.life
+        self.marks: Marks = store.engine.sidecar.marks(taken.area)
+        self._slots = deque(range(SLOTS))
+
+    def call(self, lease: Lease) -> Call:
+        """A call with a slot for its start mark, which it keeps until it is settled."""
+        return Call(lease, self._slots.popleft())
+
+    def settled(self, call: Call) -> None:
+        self._slots.append(call.slot)
+
+    def leave(self) -> None:
+        """Say good-bye. What is not settled will be rescued, as if the worker had died."""
+        try:
+            if len(self._slots) == SLOTS:
+                self._store.retire(self.number, self._clock.now())
+        finally:
+            self._life.close()
+            self.marks.close()

@@ -238,6 +238,7 @@ class JobQueue:
 
     @property
     def _name(self) -> str:
+        """How messages call this queue: the path of its file."""
         return getattr(self, "db_path", "") or self._store.engine.name
 
     @property

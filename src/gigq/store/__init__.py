@@ -24,8 +24,8 @@ def open_file(path: str, durability: Durability, *, create: bool) -> Store:
         store = _open.get(key)
         if store is None or store.engine.is_replaced():
 
-            def connection() -> sqlite3.Connection:
-                return thread_connection(path, durability, create=create)
+            def connection(purpose: str) -> sqlite3.Connection:
+                return thread_connection(path, durability, purpose, create=create)
 
             store = _open[key] = Store(Sqlite(connection, path, durability), create=create)
         return store
@@ -34,7 +34,7 @@ def open_file(path: str, durability: Durability, *, create: bool) -> Store:
 def open_memory() -> Store:
     """A store of its own, in this process's memory."""
     connection = connect(":memory:")
-    return Store(Sqlite(lambda: connection, None, "normal"))
+    return Store(Sqlite(lambda _purpose: connection, None, "normal"))
 
 
 def open_store(get_connection: Callable[[], sqlite3.Connection], durability: Durability = "full") -> Store:
@@ -42,5 +42,5 @@ def open_store(get_connection: Callable[[], sqlite3.Connection], durability: Dur
     first = get_connection()
     path = path_of(first)
     if path is None:
-        return Store(Sqlite(lambda: first, None, durability))
-    return Store(Sqlite(get_connection, path, durability))
+        return Store(Sqlite(lambda _purpose: first, None, durability))
+    return Store(Sqlite(lambda _purpose: get_connection(), path, durability))

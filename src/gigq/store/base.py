@@ -46,6 +46,10 @@ class Peek(NamedTuple):
     next_due: int | None
     unfinished: bool
 
+    def has_work(self, now: int) -> bool:
+        """Whether an exchange would find anything to do."""
+        return self.ready or self.unfinished or (self.next_due is not None and self.next_due <= now)
+
 
 class Parent(NamedTuple):
     """A parent as its child sees it."""

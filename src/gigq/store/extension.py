@@ -7,17 +7,19 @@ into a claim under a lease.
 
 from __future__ import annotations
 
-from gigq.store.sqlite import Connection
+import sqlite3
+
+from gigq.store.sqlite import Sqlite
 
 _SETUP = (
-    "CREATE TEMP TABLE gigq_claimer (number INTEGER NOT NULL)",
+    "CREATE TEMP TABLE IF NOT EXISTS gigq_claimer (number INTEGER NOT NULL)",
     """
-    CREATE TEMP VIEW jobs AS SELECT * FROM main.jobs
+    CREATE TEMP VIEW IF NOT EXISTS jobs AS SELECT * FROM main.jobs
     WHERE status != 'pending' OR (parents_left = 0 AND retry_after IS NULL AND held_by IS NULL)
     """,
-    "CREATE TEMP VIEW job_executions AS SELECT * FROM main.job_executions",
+    "CREATE TEMP VIEW IF NOT EXISTS job_executions AS SELECT * FROM main.job_executions",
     """
-    CREATE TEMP TRIGGER gigq_claim INSTEAD OF UPDATE ON jobs
+    CREATE TEMP TRIGGER IF NOT EXISTS gigq_claim INSTEAD OF UPDATE ON jobs
     BEGIN
         SELECT RAISE(ABORT, 'gigq: SQL may only claim a pending job here (status to running); the rest is read-only')
         WHERE NOT (OLD.status = 'pending' AND NEW.status = 'running');
@@ -32,7 +34,7 @@ _SETUP = (
     END
     """,
     """
-    CREATE TEMP TRIGGER gigq_lease INSTEAD OF INSERT ON job_executions
+    CREATE TEMP TRIGGER IF NOT EXISTS gigq_lease INSTEAD OF INSERT ON job_executions
     BEGIN
         UPDATE job SET execution_id = NEW.id
         WHERE id = NEW.job_id AND status = 'running' AND worker = (SELECT number FROM gigq_claimer);
@@ -41,13 +43,14 @@ _SETUP = (
 )
 
 
-def prepare_for_claims(connection: Connection, worker: int) -> None:
-    """Let the connection claim for a worker, in the SQL of gigq 0.5.1."""
-    if connection.claims_for == worker:
-        return
-    if connection.claims_for is None:
-        for statement in _SETUP:
-            connection.execute(statement)
+def claiming_connection(engine: Sqlite, worker: int) -> sqlite3.Connection:
+    """The connection on which a worker's own ``_claim_job`` speaks the SQL of gigq 0.5.1.
+
+    One apart from the queue's, where the store is a file; called under the gate.
+    """
+    connection = engine.connection(f"claims of {worker}")
+    for statement in _SETUP:
+        connection.execute(statement)
     connection.execute("DELETE FROM gigq_claimer")
     connection.execute("INSERT INTO gigq_claimer (number) VALUES (?)", (worker,))
-    connection.claims_for = worker
+    return connection

@@ -40,6 +40,8 @@ class Locks(Protocol):
 class ByteLocks:
     """Open-file-description locks on bytes of one file."""
 
+    _fd = -1
+
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
@@ -61,6 +63,9 @@ class ByteLocks:
             self._fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, number, 1, 0)
         )
         return bool(_FLOCK.unpack(asked)[0] != fcntl.F_UNLCK)
+
+    def __del__(self) -> None:
+        self.close()
 
     def close(self) -> None:
         if self._fd >= 0:

@@ -87,6 +87,8 @@ class Sidecar(Protocol):
 class FileSidecar:
     """The real one."""
 
+    _fd = -1
+
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -136,9 +138,12 @@ class FileSidecar:
         except OSError:
             return True
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
-        self.gate.close()
         if self._fd >= 0:
+            self.gate.close()
             self._locks.close()
             os.close(self._fd)
             self._fd = -1

@@ -51,8 +51,6 @@ class Connection(sqlite3.Connection):
     """Device and inode of the database when it was opened."""
 
     closed = False
-    claims_for: int | None = None
-    """The worker whose own _claim_job speaks through it (see extension.py)."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -212,7 +210,7 @@ class Sqlite:
 
     def __init__(
         self,
-        get_connection: Callable[[], sqlite3.Connection],
+        get_connection: Callable[[str], sqlite3.Connection],
         path: str | None,
         durability: Durability,
     ) -> None:
@@ -325,13 +323,13 @@ class Sqlite:
         if isinstance(sidecar, FileSidecar):
             sidecar.close()
 
-    def connection(self) -> sqlite3.Connection:
-        """This thread's connection, set up for writing.
+    def connection(self, purpose: str = "") -> sqlite3.Connection:
+        """This thread's connection for a purpose, set up for writing.
 
         Raises:
             StoreReplaced: it belongs to another file than the one this engine has worked on.
         """
-        connection = self._get_connection()
+        connection = self._get_connection(purpose)
         if not isinstance(connection, Connection):  # somebody's own _get_connection
             prepare(connection, self._durability)
         if self.file is None and self.path is not None:

@@ -75,6 +75,8 @@ class Loop:
         self._trouble: StoreError | None = None
         self._trouble_until = 0
         self._wait = _PATIENCE
+        self.gave_up = False
+        """Whether threads go on with runs that were given back at the end of the grace."""
 
     def run(self) -> bool:
         """Work until told to stop; False if something could not be given back before the grace ended.
@@ -97,6 +99,12 @@ class Loop:
             if left is not None and (left <= 0 or not self._open):
                 return not self._ended
             self._sleep()
+
+    @property
+    def job_id(self) -> str | None:
+        """A job that is running."""
+        running = self._threads.running()
+        return running[0].lease.id if running else None
 
     # -- collect -----------------------------------------------------------------------------------------------
 
@@ -137,8 +145,10 @@ class Loop:
         """Give runs up, started or not, and stop waiting for them."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         for call in calls:
-            if end == "stopped" and not self._threads.abandon(call):
-                continue
+            if end == "stopped":
+                if not self._threads.abandon(call):
+                    continue
+                self.gave_up = True
             started = now - (monotonic - call.started) // 1000 if call.started else None
             error = "stopped by the end of its worker" if end == "stopped" else None
             self._ended.append(settling.decide(call.lease, end, now, started_at=started, error=error))
@@ -220,8 +230,7 @@ class Loop:
             return False
         found = self._store.peek()
         self._next_due = found.next_due
-        due = found.next_due is not None and self._clock.now() >= found.next_due
-        self._look = found.ready or found.unfinished or due
+        self._look = found.has_work(self._clock.now())
         return self._look
 
     def _after(self, ended: list[Settlement], lost: list[Settlement], refused: list[Settlement]) -> None:

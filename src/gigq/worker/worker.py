@@ -7,24 +7,20 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, ids, log
+from gigq import callables, ids, log
 from gigq.clock import SYSTEM, Clock
-from gigq.errors import GigQError, InvalidJob, StoreError
+from gigq.errors import GigQError, InvalidJob
 from gigq.queue import JobQueue
 from gigq.status import JobStatus
-from gigq.store.base import Parent, Store
 from gigq.store.exchange import Claim
-from gigq.store.rows import Lease, Settlement
-from gigq.worker import settling
-from gigq.worker.calls import Call, Outcome, Runner, too_large
+from gigq.worker.desk import Desk
 from gigq.worker.executors.threads import Threads
 from gigq.worker.loop import Loop
-from gigq.worker.seat import Seat
 from gigq.worker.signals import stop_on_signals
-from gigq.worker.upkeep import Upkeep
+from gigq.worker.single import Single
 from gigq.worker.waker import Waker
 
 if TYPE_CHECKING:
@@ -50,6 +46,7 @@ class Worker:
         polling_interval: float = 5,
         concurrency: int = 1,
         *,
+        grace: float | None = None,
         durability: Durability = "full",
         clock: Clock = SYSTEM,
     ) -> None:
@@ -61,6 +58,7 @@ class Worker:
             worker_id: Unique identifier for this worker (auto-generated if not provided).
             polling_interval: How often to check for new jobs, in seconds, where no bell is heard.
             concurrency: How many jobs run at once, each in a thread.
+            grace: Seconds that a first SIGINT or SIGTERM leaves to what is running; None is as long as it takes.
             durability: As for JobQueue.
             clock: Where the time is read; for tests.
 
@@ -87,15 +85,11 @@ class Worker:
         self.concurrency = concurrency
         self.running = False
         self._clock = self._queue.clock
-        self._guard = threading.Lock()
-        self._seat: Seat | None = None
-        self._runner: Runner | None = None
+        self._grace = grace
         self._waker: Waker | None = None
         self._stop_by: float | None = None
-        self._current = threading.local()
-        self._latest_job_id: str | None = None
-        self._missing: set[tuple[str, str, str | None]] = set()
-        self._calls: dict[str, Call] = {}
+        self._desk = Desk(self._queue, self.worker_id, self._load)
+        self._single = Single(self._desk, self, self.worker_id, self._clock)
 
     # -- the reference -----------------------------------------------------------------------------------------
 
@@ -153,36 +147,30 @@ class Worker:
         """
         callables.end_load()
         self._check_for_timeouts()
-        self._rescue().announce(self._rescue().rescue.dead_workers(self._take_seat().number))
-        return self._process_next()
+        self._desk.upkeep().announce(self._desk.upkeep().rescue.dead_workers(self._desk.seat().number))
+        return self._single.process_next(own_claim=self._owns_claim)
 
     def close(self) -> None:
         """Give up the worker's place and close this thread's connection; the next call takes a new one."""
-        with self._guard:
-            seat, self._seat, self._runner = self._seat, None, None
-        if seat is not None:
-            with contextlib.suppress(StoreError):
-                seat.leave()
+        self._desk.leave()
         self._queue.close()
 
     @property
     def current_job_id(self) -> str | None:
-        """The job that this thread is processing; in other threads, the one that was started last, while it runs."""
-        mine: str | None = getattr(self._current, "job_id", None)
-        return mine or self._latest_job_id
+        """The job that this thread is processing; in other threads, one of those that are running."""
+        return self._single.job_id or (self._loop.job_id if self._loop else None)
+
+    _loop: Loop | None = None
 
     # -- the seams ---------------------------------------------------------------------------------------------
 
     def _get_connection(self) -> sqlite3.Connection:
         """Gets a connection to the SQLite database with appropriate settings."""
-        if type(self)._claim_job is Worker._claim_job or self._queue._name == ":memory:":
+        if not self._owns_claim:
             return self._queue._get_connection()
-        from gigq.store.extension import prepare_for_claims
-        from gigq.store.sqlite import thread_connection
+        from gigq.store.extension import claiming_connection
 
-        connection = thread_connection(self._queue._name, self._queue.durability, self.worker_id)
-        prepare_for_claims(connection, self._take_seat().number)
-        return connection
+        return claiming_connection(self._queue._store.engine, self._desk.seat().number)
 
     def _import_function(self, module_name: str, function_name: str) -> Callable[..., Any]:
         """Dynamically imports a function from a module."""
@@ -195,12 +183,10 @@ class Worker:
             The job as ``get_status`` shows it, without ``exists`` and ``executions`` and with ``execution_id``; or
             None.
         """
-        claim = Claim(self._take_seat().number, 1)
-        peek = self._store.peek()
-        due = peek.next_due is not None and peek.next_due <= self._clock.now()
-        if not (peek.ready or due or peek.unfinished):
+        store, now = self._queue._store, self._clock.now()
+        if not store.peek().has_work(now):
             return None
-        claimed = self._store.exchange([], claim, self._clock.now()).claimed
+        claimed = store.exchange([], Claim(self._desk.seat().number, 1), now).claimed
         if not claimed:
             return None
         lease = claimed[0]
@@ -220,162 +206,42 @@ class Worker:
 
         Writes the final status it is given, if the execution is the newest of the job; a late one writes nothing.
         """
-        call = self._calls.get(execution_id)
-        lease = call.lease if call else self._store.lease(job_id, execution_id)
-        if lease is None:
-            log.lease_lost(job_id, "", 0, self.worker_id)
-            return
-        now = self._clock.now()
-        started_at = self._started_at(call) if call else lease.claimed_at
-        if status is JobStatus.COMPLETED:
-            text = None if result is None else codec.encode(result, "result", codec.MAX_RESULT)
-            self._write(settling.returned(lease, started_at, now, text))
-        else:
-            run = {JobStatus.TIMEOUT: "timeout", JobStatus.CANCELLED: "cancelled"}.get(status, "failed")
-            self._write(Settlement(lease, status.value, run, started_at, now, None, error, attempts=1))
+        self._single.complete(job_id, execution_id, status, result, error)
 
     def _check_for_timeouts(self) -> int:
         """Checks for jobs that have timed out and marks them accordingly; how many there were."""
-        upkeep = self._rescue()
-        settled = upkeep.rescue.overdue(None, grace=0)
+        upkeep = self._desk.upkeep()
+        settled = upkeep.rescue.overdue(None, grace=0, looked_after=self._single.leases())
         upkeep.announce(settled)
         return len(settled)
-
-    # -- one job in this thread --------------------------------------------------------------------------------
-
-    def _process_next(self) -> bool:
-        claimed = self._claim_through_seam()
-        if claimed is None:
-            return False
-        lease = self._store.lease(claimed["id"], claimed["execution_id"])
-        if lease is None:
-            log.lease_lost(claimed["id"], str(claimed.get("name")), 0, self.worker_id)
-            return True
-        seat, runner = self._take_seat(), self._take_runner()
-        call = seat.call(lease)
-        self._calls[lease.lease] = call
-        self._current.job_id = self._latest_job_id = lease.id
-        try:
-            with self._watchdog(call):
-                outcome = runner.run(call)
-        except KeyboardInterrupt:
-            self._write(self._settlement(call, "stopped", error="KeyboardInterrupt: stopped by its user"))
-            raise
-        else:
-            self._settle(call, outcome)
-        finally:
-            self._current.job_id = self._latest_job_id = None
-            del self._calls[lease.lease]
-            seat.settled(call)
-        return True
-
-    def _claim_through_seam(self) -> dict[str, Any] | None:
-        if type(self)._claim_job is Worker._claim_job:
-            return self._claim_job()
-        self._take_seat()
-        gate = self._store.engine.sidecar.gate
-        if not gate.acquire(self._store.engine.busy_timeout):
-            return None
-        try:
-            return self._claim_job()
-        finally:
-            gate.release()
-
-    def _settle(self, call: Call, outcome: Outcome) -> None:
-        """Settle the end of a call; the good and the final ones go through the seam."""
-        lease = call.lease
-        with self._guard:
-            call.finished = True
-            late = call.abandoned
-        if late:
-            self._let_retry_go(call)
-            return
-        if outcome.end == "unavailable":
-            self._tell_missing(lease, outcome.error or "")
-            self._write(self._settlement(call, "unavailable", error=outcome.error, started=False))
-            return
-        settlement = self._settlement(call, outcome.end, error=outcome.error)
-        if settlement.status == JobStatus.PENDING.value:
-            self._write(settlement)
-            return
-        status = JobStatus(settlement.status)
-        self._complete_job(lease.id, lease.lease, status, result=outcome.value, error=settlement.error)
-
-    def _settlement(self, call: Call, end: Any, *, error: str | None, started: bool = True) -> Settlement:
-        started_at = self._started_at(call) if started else None
-        return settling.decide(call.lease, end, self._clock.now(), started_at=started_at, error=error)
-
-    def _started_at(self, call: Call) -> int:
-        return self._clock.now() - (self._clock.monotonic() - call.started) // 1000
-
-    def _write(self, settlement: Settlement) -> None:
-        done = self._store.exchange([settlement], None, self._clock.now())
-        lease = settlement.lease
-        if done.lost:
-            log.lease_lost(lease.id, lease.name, lease.attempts + 1, self.worker_id)
-        else:
-            settling.announce(settlement, self.worker_id)
-
-    @contextlib.contextmanager
-    def _watchdog(self, call: Call) -> Iterator[None]:
-        """Settle the call as a timeout at its due time, whatever its thread does."""
-        timeout = call.lease.timeout
-        if timeout is None:
-            yield
-            return
-        timer = threading.Timer(timeout / 1e6, self._give_up, [call])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _give_up(self, call: Call) -> None:
-        with self._guard:
-            if call.finished:
-                return
-            call.abandoned = True
-        settlement = settling.overdue(
-            call.lease, self._clock.now(), self._started_at(call), thread_goes_on=True
-        )
-        try:
-            self._write(settlement)
-        finally:
-            self._queue.close()
-
-    def _let_retry_go(self, call: Call) -> None:
-        if call.lease.attempts + 1 < call.lease.max_attempts:
-            delay = call.lease.retry_delay
-            self._store.hasten(call.lease, self._clock.now() + delay if delay else None)
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        seat = self._take_seat()
+        seat = self._desk.seat()
         waker = self._waker = Waker()
-        waker.listen(self._store.engine.sidecar.watch(waker.wake))
-        threads = Threads(self.concurrency, self._take_runner().run, waker.wake)
-        loop = Loop(
-            self._store,
+        waker.listen(self._queue._store.engine.sidecar.watch(waker.wake))
+        threads = Threads(self.concurrency, self._desk.runner().run, waker.wake)
+        loop = self._loop = Loop(
+            self._queue._store,
             seat,
             threads,
-            self._rescue(),
+            self._desk.upkeep(),
             waker,
             clock=self._clock,
             concurrency=self.concurrency,
             polling_interval=self.polling_interval,
             should_stop=self._grace_left,
-            on_missing=self._tell_missing,
+            on_missing=self._desk.tell_missing,
         )
         try:
             all_given_back = loop.run()
         finally:
-            self._waker = None
+            self._waker = self._loop = None
             waker.close()
-            self._store.engine.sidecar.gate.leave_line()
+            self._queue._store.engine.sidecar.gate.leave_line()
             threads.close()
-        if self._stop_by is not None and (threads.abandoned or not all_given_back):
+        if loop.gave_up or not all_given_back:
             self._end_process(0 if all_given_back else 1)
 
     def _work_through_seams(self) -> None:
@@ -393,20 +259,22 @@ class Worker:
                 self._end_process(1)
 
     def _work_one_by_one(self) -> None:
-        upkeep = self._rescue()
+        upkeep = self._desk.upkeep()
         try:
             while self.running:
                 if upkeep.is_due():
-                    upkeep.run_once(self._take_seat().number)
-                if not self._process_next():
+                    upkeep.run_once(self._desk.seat().number)
+                if not self._single.process_next(own_claim=self._owns_claim):
                     self._pause()
         finally:
             self._queue.close()
 
     def _pause(self) -> None:
         until = time.monotonic() + self.polling_interval
-        version = self._store.engine.data_version()
-        while self.running and time.monotonic() < until and self._store.engine.data_version() == version:
+        version = self._queue._store.engine.data_version()
+        while (
+            self.running and time.monotonic() < until and self._queue._store.engine.data_version() == version
+        ):
             time.sleep(min(0.05, self.polling_interval))
 
     def _grace_left(self) -> float | None:
@@ -416,10 +284,7 @@ class Worker:
 
     def _on_signal(self, times: int) -> None:
         """The first one asks; the second ends it."""
-        self.stop(grace=0 if times > 1 else self._signal_grace)
-
-    _signal_grace: float | None = None
-    """Seconds that a signal leaves to what is running."""
+        self.stop(grace=0 if times > 1 else self._grace)
 
     def _end_process(self, code: int) -> None:
         """Threads cannot be stopped: what was given back must not go on here."""
@@ -430,55 +295,14 @@ class Worker:
                 stream.flush()
         os._exit(code)
 
-    # -- what both need ----------------------------------------------------------------------------------------
-
-    @property
-    def _store(self) -> Store:
-        return self._queue._store
-
     def _is_extended(self) -> bool:
         return any(getattr(type(self), seam) is not getattr(Worker, seam) for seam in _SEAMS)
 
-    def _take_seat(self) -> Seat:
-        with self._guard:
-            if self._seat is None:
-                self._seat = Seat(self._store, self.worker_id, self._clock)
-            return self._seat
-
-    def _take_runner(self) -> Runner:
-        seat = self._take_seat()
-        with self._guard:
-            if self._runner is None:
-                self._runner = Runner(self.worker_id, seat.marks, self._clock, self._load, self._parents)
-            return self._runner
-
-    def _rescue(self) -> Upkeep:
-        with self._guard:
-            if self._upkeep is None:
-                self._upkeep = Upkeep(self._store, self._clock, self.worker_id, self._missing)
-            return self._upkeep
-
-    _upkeep: Upkeep | None = None
+    @property
+    def _owns_claim(self) -> bool:
+        return type(self)._claim_job is not Worker._claim_job
 
     def _load(self, module: str, name: str, script: str | None) -> Callable[..., Any]:
         if script is not None and type(self)._import_function is Worker._import_function:
             return callables.load(module, name, script)
         return self._import_function(module, name)
-
-    def _parents(self, lease: Lease, limit: int) -> list[Parent]:
-        large, parents = self._store.parents([lease.seq], limit)
-        if large:
-            raise too_large(lease, large[lease.seq])
-        return parents
-
-    def _tell_missing(self, lease: Lease, reason: str) -> None:
-        """Once per function: this worker cannot run it, and its jobs wait for one that can."""
-        reference = (lease.module, lease.function, lease.script)
-        if reference not in self._missing:
-            self._missing.add(reference)
-            print(
-                f"gigq: job {lease.id} ({lease.name}) needs {lease.module}.{lease.function}, which this worker cannot "
-                f"import: {reason}. It waits for a worker that can; start one from the project's folder.",
-                file=sys.stderr,
-                flush=True,
-            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Set
 
 from gigq import ids
 from gigq.clock import SECOND, Clock
@@ -54,14 +55,22 @@ class Rescue:
         reason = f"died while it ran: worker {row.worker_id} (pid {row.pid}) ended without a word"
         return settling.decide(lease, "died", now, started_at=self._wall(started), error=reason)
 
-    def overdue(self, mine: int | None, grace: int = GRACE) -> list[Settlement]:
-        """Settle runs past their timeout and ``grace`` (microseconds).
+    def overdue(
+        self, mine: int | None, grace: int | None = None, looked_after: Set[str] = frozenset()
+    ) -> list[Settlement]:
+        """Settle runs past their timeout and ``grace`` (microseconds; ``GRACE`` if not given).
 
         Counted from the start mark; for a run without one, from when this process first saw it; for a run of gigq
-        0.5.1, by its start time. With no grace, as ``_check_for_timeouts`` asks, from the claim.
+        0.5.1, by its start time. With no grace, as ``_check_for_timeouts`` asks, from the claim. Runs of the worker
+        ``mine``, and those ``looked_after``, are left to whoever runs them.
         """
+        grace = GRACE if grace is None else grace
         settled: list[Settlement] = []
-        leases = [lease for lease in self._store.running() if lease.worker != mine or not grace]
+        leases = [
+            lease
+            for lease in self._store.running()
+            if (mine is None or lease.worker != mine) and lease.execution_id not in looked_after
+        ]
         marks = self._all_marks() if leases else {}
         seen: dict[str, int] = {}
         for lease in leases:

@@ -1,0 +1,177 @@
+"""One job in the calling thread: claimed, run and settled through the seams that subclasses may override."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from gigq import codec, log
+from gigq.clock import Clock
+from gigq.status import End, JobStatus
+from gigq.store.rows import Lease, Settlement
+from gigq.worker import settling
+from gigq.worker.calls import Call, Outcome
+from gigq.worker.desk import Desk
+
+_RUN_WORDS = {JobStatus.TIMEOUT: "timeout", JobStatus.CANCELLED: "cancelled"}
+
+
+class Seams(Protocol):
+    """What a worker lets its subclasses decide."""
+
+    def _claim_job(self) -> dict[str, Any] | None: ...
+    def _complete_job(
+        self, job_id: str, execution_id: str, status: JobStatus, result: Any = None, error: str | None = None
+    ) -> None: ...
+
+
+class Single:
+    """Runs single jobs for a worker, in whatever thread calls."""
+
+    def __init__(self, desk: Desk, seams: Seams, worker_id: str, clock: Clock) -> None:
+        self._desk = desk
+        self._seams = seams
+        self._worker_id = worker_id
+        self._clock = clock
+        self._guard = threading.Lock()
+        self._calls: dict[str, Call] = {}
+        self._current = threading.local()
+
+    @property
+    def job_id(self) -> str | None:
+        """The job that the calling thread is running; else any that is running here."""
+        mine: str | None = getattr(self._current, "job_id", None)
+        return mine or next((call.lease.id for call in list(self._calls.values())), None)
+
+    def leases(self) -> set[str]:
+        """The runs under way here, each with a watchdog of its own."""
+        return set(self._calls)
+
+    def process_next(self, *, own_claim: bool) -> bool:
+        """Claim a job and run it here; whether there was one.
+
+        Args:
+            own_claim: ``_claim_job`` is overridden, and may write by itself: it is called under the gate.
+
+        Raises:
+            KeyboardInterrupt: in the main thread; the job was given back, uncharged.
+        """
+        claimed = self._claim_under_gate() if own_claim else self._seams._claim_job()
+        if claimed is None:
+            return False
+        lease = self._desk.store.lease(claimed["id"], claimed["execution_id"])
+        if lease is None:
+            log.lease_lost(claimed["id"], str(claimed.get("name")), 0, self._worker_id)
+            return True
+        seat = self._desk.seat()
+        call = self._calls[lease.lease] = seat.call(lease)
+        self._current.job_id = lease.id
+        try:
+            self._run(call)
+        finally:
+            self._current.job_id = None
+            del self._calls[lease.lease]
+            seat.settled(call)
+        return True
+
+    def complete(
+        self, job_id: str, execution_id: str, status: JobStatus, result: Any, error: str | None
+    ) -> None:
+        """Write a final status under the lease; a late one writes nothing."""
+        call = self._calls.get(execution_id)
+        lease = call.lease if call else self._desk.store.lease(job_id, execution_id)
+        if lease is None:
+            log.lease_lost(job_id, "", 0, self._worker_id)
+            return
+        now = self._clock.now()
+        started_at = self._started_at(call) if call else lease.claimed_at
+        if status is JobStatus.COMPLETED:
+            text = None if result is None else codec.encode(result, "result", codec.MAX_RESULT)
+            self._write(settling.returned(lease, started_at, now, text))
+        else:
+            run = _RUN_WORDS.get(status, "failed")
+            self._write(Settlement(lease, status.value, run, started_at, now, None, error, attempts=1))
+
+    def _claim_under_gate(self) -> dict[str, Any] | None:
+        self._desk.seat()
+        engine = self._desk.store.engine
+        if not engine.sidecar.gate.acquire(engine.busy_timeout):
+            return None
+        try:
+            return self._seams._claim_job()
+        finally:
+            engine.sidecar.gate.release()
+
+    def _run(self, call: Call) -> None:
+        try:
+            with self._watchdog(call):
+                outcome = self._desk.runner().run(call)
+        except KeyboardInterrupt:
+            self._write(self._settlement(call, "stopped", error="KeyboardInterrupt: stopped by its user"))
+            raise
+        self._settle(call, outcome)
+
+    def _settle(self, call: Call, outcome: Outcome) -> None:
+        """Settle the end of a call; the good and the final ones go through the seam."""
+        with self._guard:
+            call.finished = True
+            late = call.abandoned
+        if late:
+            self._let_retry_go(call.lease)
+            return
+        if outcome.end == "unavailable":
+            self._desk.tell_missing(call.lease, outcome.error or "")
+        settlement = self._settlement(call, outcome.end, error=outcome.error)
+        if settlement.status == JobStatus.PENDING.value:
+            self._write(settlement)
+            return
+        status = JobStatus(settlement.status)
+        self._seams._complete_job(
+            call.lease.id, call.lease.lease, status, result=outcome.value, error=settlement.error
+        )
+
+    def _settlement(self, call: Call, end: End, *, error: str | None) -> Settlement:
+        started_at = None if end == "unavailable" else self._started_at(call)
+        return settling.decide(call.lease, end, self._clock.now(), started_at=started_at, error=error)
+
+    def _started_at(self, call: Call) -> int:
+        return self._clock.now() - (self._clock.monotonic() - call.started) // 1000
+
+    def _write(self, settlement: Settlement) -> None:
+        done = self._desk.store.exchange([settlement], None, self._clock.now())
+        lease = settlement.lease
+        if done.lost:
+            log.lease_lost(lease.id, lease.name, lease.attempts + 1, self._worker_id)
+        else:
+            settling.announce(settlement, self._worker_id)
+
+    @contextlib.contextmanager
+    def _watchdog(self, call: Call) -> Iterator[None]:
+        """Settle the call as a timeout at its due time, whatever its thread does."""
+        timeout = call.lease.timeout
+        if timeout is None:
+            yield
+            return
+        timer = threading.Timer(timeout / 1e6, self._give_up, [call])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _give_up(self, call: Call) -> None:
+        with self._guard:
+            if call.finished:
+                return
+            call.abandoned = True
+        self._write(
+            settling.overdue(call.lease, self._clock.now(), self._started_at(call), thread_goes_on=True)
+        )
+
+    def _let_retry_go(self, lease: Lease) -> None:
+        if lease.attempts + 1 < lease.max_attempts:
+            due_at = self._clock.now() + lease.retry_delay if lease.retry_delay else None
+            self._desk.store.hasten(lease, due_at)

@@ -7,14 +7,10 @@ script, so that another process can load it; one typed into an interpreter carri
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
-import inspect
 import os
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -64,7 +60,11 @@ def refer(function: Any) -> Reference:
         )
     name = getattr(function, "__qualname__", "")
     module = getattr(function, "__module__", None) or ""
-    if inspect.ismethod(function) or not name or not module:
+    if (
+        (hasattr(function, "__self__") and not isinstance(function.__self__, ModuleType))
+        or not name
+        or not module
+    ):
         raise InvalidJob(
             f"function: {function!r:.200} cannot be found again by a worker. "
             "Pass a function of a module, and what it needs as params."
@@ -87,7 +87,7 @@ def _refer_main(name: str) -> Reference:
     if spec is not None and spec.name:  # python -m pkg.mod
         return Reference(spec.name, name)
     path = getattr(main, "__file__", None)
-    if path is None or not Path(path).is_file():
+    if path is None or not os.path.isfile(path):
         return Reference("__main__", name, _this_process())
     return Reference("__main__", name, os.path.realpath(path))
 
@@ -119,10 +119,12 @@ def load(module: str, name: str, script: str | None = None) -> Callable[..., Any
 def available(module: str, name: str, script: str | None) -> bool:
     """Whether this process could load a function, without importing anything new but parent packages."""
     if module == "__main__":
-        return script is not None and (_is_own_main(script) or Path(script).is_file())
+        return script is not None and (_is_own_main(script) or os.path.isfile(script))
     loaded = sys.modules.get(module)
     if loaded is not None:
         return hasattr(loaded, name.partition(".")[0])
+    import importlib.util
+
     importlib.invalidate_caches()
     try:
         return importlib.util.find_spec(module) is not None
@@ -131,6 +133,8 @@ def available(module: str, name: str, script: str | None) -> bool:
 
 
 def _import(module: str) -> ModuleType:
+    import importlib
+
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -160,10 +164,12 @@ def _load_main(script: str | None) -> ModuleType:
 
 def _load_script(script: str) -> ModuleType:
     """Run a script up to the first line that would submit or work, and keep what it defined."""
+    import importlib.util
+
     spec = importlib.util.spec_from_file_location(SCRIPT_MODULE, script)
-    if spec is None or spec.loader is None or not Path(script).is_file():
+    if spec is None or spec.loader is None or not os.path.isfile(script):
         raise FunctionUnavailable(f"the script {script} is not here", "__main__")
-    folder = str(Path(script).parent)
+    folder = os.path.dirname(script)
     if folder not in sys.path:
         sys.path.insert(0, folder)
     module = importlib.util.module_from_spec(spec)
@@ -192,6 +198,8 @@ def end_load() -> None:
 @functools.lru_cache(maxsize=4096)
 def accepts_parent_results(function: Callable[..., Any]) -> bool:
     """Whether a function has a parameter ``parent_results`` or takes any keyword."""
+    import inspect
+
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -7,18 +7,14 @@ NUL are refused: no two databases agree on them.
 
 from __future__ import annotations
 
-import base64
-import dataclasses
 import functools
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from enum import Enum
-from pathlib import PurePath
 from typing import Any
-from uuid import UUID
 
 from gigq.errors import InvalidValue
 
@@ -109,7 +105,7 @@ _SUBCLASSES: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (str, _text),
     (int, int.__int__),
     (float, float.__float__),
-    (PurePath, str),
+    (os.PathLike, os.fspath),
     (Mapping, dict),
 )
 
@@ -137,6 +133,9 @@ def _plain(value: Any, path: str, depth: int) -> Any:
 
 
 def _plain_named(value: Any, path: str, depth: int) -> Any:
+    import base64
+    import dataclasses
+
     if isinstance(value, Enum):
         return _plain(value.value, path, depth + 1)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -144,16 +143,24 @@ def _plain_named(value: Any, path: str, depth: int) -> Any:
             field.name: _plain(getattr(value, field.name), f"{path}.{field.name}", depth + 1)
             for field in dataclasses.fields(value)
         }
-    if isinstance(value, datetime | date | time | timedelta | UUID | Decimal):
+    if isinstance(value, _named_types()):
         return _decode()(_encode()(value).decode())
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()
-    if isinstance(value, PurePath):
-        return _plain_text(str(value), path)
+    if isinstance(value, os.PathLike):
+        return _plain_text(os.fspath(value), path)
     raise InvalidValue(
         f"{path}: {type(value).__module__}.{type(value).__qualname__} cannot be stored as JSON. "
         "Pass plain values (text, numbers, lists, dicts, dataclasses, datetimes) and build the object in the function."
     )
+
+
+@functools.cache
+def _named_types() -> tuple[type, ...]:
+    from decimal import Decimal
+    from uuid import UUID
+
+    return datetime, date, time, timedelta, UUID, Decimal
 
 
 def _plain_text(value: str, path: str) -> str:
@@ -185,7 +192,7 @@ def _plain_key(key: Any, path: str) -> str:
         return int.__repr__(key)
     if isinstance(key, float):
         return float.__repr__(_plain_float(key, f"{path}: a key"))
-    if isinstance(key, datetime | date | UUID | Decimal | PurePath):
+    if isinstance(key, (*_named_types(), os.PathLike)):
         return str(key)
     raise InvalidValue(
         f"{path}: a key of type {type(key).__qualname__} cannot be stored. Keys are text or numbers."

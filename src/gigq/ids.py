@@ -1,13 +1,12 @@
-"""Identifiers: what names a job, a lease, a process, a boot."""
+"""Identifiers: what names a job, a lease, a process, a boot.
+
+Imported by everything, so what is slow to import comes at first use.
+"""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
-import secrets
-import uuid
-from pathlib import Path
 
 
 def job_id() -> str:
@@ -18,12 +17,14 @@ def job_id() -> str:
 
 
 def worker_id() -> str:
+    import uuid
+
     return f"worker-{uuid.uuid4()}"
 
 
 def lease_token() -> str:
     """64 random bits that, with a job's number, name one run for ever: ``<token>-<seq>``."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 def mark_key(execution_id: str) -> bytes:
@@ -31,6 +32,8 @@ def mark_key(execution_id: str) -> bytes:
     token, _, seq = execution_id.partition("-")
     if len(token) == 16 and seq.isdecimal():
         return bytes.fromhex(token) + int(seq).to_bytes(8, "little")
+    import hashlib
+
     return hashlib.blake2b(execution_id.encode(), digest_size=16).digest()
 
 
@@ -38,16 +41,18 @@ def mark_key(execution_id: str) -> bytes:
 def boot_id() -> str:
     """Names the running boot of this machine; marks and locks of another boot mean nothing."""
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return file.read().strip()
     except OSError:
         # Without it every process is its own boot: its marks charge nobody, which is the safe side.
-        return f"process-{os.getpid()}-{secrets.token_hex(4)}"
+        return f"process-{os.getpid()}-{os.urandom(4).hex()}"
 
 
 def process_birth(pid: int) -> str | None:
     """When a process started, as its kernel tells it; None if it is gone (or cannot be asked)."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        with open(f"/proc/{pid}/stat") as file:
+            stat = file.read()
     except OSError:
         return None
     return stat.rpartition(")")[2].split()[19]

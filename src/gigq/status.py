@@ -6,9 +6,8 @@ rescue of a dead worker's jobs all ask :func:`settle`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 
 class JobStatus(Enum):
@@ -69,8 +68,7 @@ class Facts(Protocol):
     def retry_delay(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What becomes of a job whose run ended."""
 
     status: JobStatus

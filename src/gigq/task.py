@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
@@ -116,6 +115,8 @@ def task(
 
 def _refuse(fn: Any) -> None:
     """TypeError for what no worker could find, or run, by its name."""
+    import inspect
+
     if isinstance(fn, TaskWrapper):
         raise TypeError(f"@task: {fn.__name__} is decorated twice; keep one @task")
     if not callable(fn):

@@ -18,7 +18,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gigq.store.gate import FileGate, Gate, ThreadGate
 from gigq.store.locks import Locks, open_locks
@@ -27,9 +27,19 @@ from gigq.store.watch import Watch
 _LIFE = 16
 _BELL = 8
 _AREA = 64 * 1024
-_MARK = struct.Struct("<16sq8x")
+_MARK = struct.Struct("<16sqq")
+_END = struct.Struct("<q")
 SLOTS = _AREA // _MARK.size
 """Runs that one worker can have under way or waiting."""
+
+
+class Mark(NamedTuple):
+    """What is known of a run from its mark."""
+
+    started: int
+    """Monotonic nanoseconds."""
+    is_over: bool
+    """Whether its function had ended."""
 
 
 class Marks:
@@ -46,11 +56,19 @@ class Marks:
             key: ids.mark_key of its execution id.
             started: monotonic nanoseconds.
         """
-        _MARK.pack_into(self._area, slot * _MARK.size, key, started)
+        _MARK.pack_into(self._area, slot * _MARK.size, key, started, 0)
 
-    def read(self) -> dict[bytes, int]:
-        """Key -> monotonic start of every mark that was ever written and not overwritten."""
-        return {key: started for key, started in _MARK.iter_unpack(bytes(self._area)) if started}
+    def finish(self, slot: int) -> None:
+        """Note that its function is over, though the end is not stored yet."""
+        _END.pack_into(self._area, slot * _MARK.size + _MARK.size - _END.size, 1)
+
+    def read(self) -> dict[bytes, Mark]:
+        """Every mark that was ever written and not overwritten."""
+        return {
+            key: Mark(started, bool(over))
+            for key, started, over in _MARK.iter_unpack(bytes(self._area))
+            if started
+        }
 
     def close(self) -> None:
         if isinstance(self._area, mmap.mmap):
@@ -78,7 +96,7 @@ class Sidecar(Protocol):
 
     def is_alive(self, area: int) -> bool: ...
     def marks(self, area: int) -> Marks: ...
-    def read_marks(self, area: int) -> dict[bytes, int]: ...
+    def read_marks(self, area: int) -> dict[bytes, Mark]: ...
     def ring(self) -> None: ...
     def watch(self, ring: Callable[[], None]) -> Watch: ...
     def is_replaced(self) -> bool: ...
@@ -115,7 +133,7 @@ class FileSidecar:
             os.ftruncate(self._fd, offset + _AREA)
         return Marks(mmap.mmap(self._fd, _AREA, offset=offset))
 
-    def read_marks(self, area: int) -> dict[bytes, int]:
+    def read_marks(self, area: int) -> dict[bytes, Mark]:
         with contextlib.closing(self.marks(area)) as marks:
             return marks.read()
 
@@ -173,7 +191,7 @@ class MemorySidecar:
     def marks(self, area: int) -> Marks:
         return self._areas.setdefault(area, Marks(bytearray(_AREA)))
 
-    def read_marks(self, area: int) -> dict[bytes, int]:
+    def read_marks(self, area: int) -> dict[bytes, Mark]:
         return self.marks(area).read()
 
     def ring(self) -> None:

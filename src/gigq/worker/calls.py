@@ -127,6 +127,7 @@ class Runner:
                 raise
             return Outcome(call, "raised", self._monotonic(), error=describe(error))
         finally:
+            self._marks.finish(call.slot)
             if token is not None:
                 context.leave(token)
 
@@ -174,21 +175,29 @@ def too_large(lease: Lease, size: int) -> ParentResultsTooLarge:
 
 def describe(error: BaseException) -> str:
     """``ValueError: text``, then the traceback, without the frames of this package; capped, and safe to store."""
-    first = "".join(_lines(error, chain=False, limit=0)).strip() or type(error).__name__
+    first = _first_line(error)
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
         frame = frame.tb_next
-    text = f"{first}\n\n{''.join(_lines(error.with_traceback(frame), chain=True, limit=None))}"
+    text = f"{first}\n\n{''.join(_lines(error.with_traceback(frame)))}"
     return storable(text)[:_LONGEST_ERROR]
 
 
-def _lines(error: BaseException, *, chain: bool, limit: int | None) -> list[str]:
+def _first_line(error: BaseException) -> str:
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     try:
-        if limit == 0:
-            return traceback.format_exception_only(error)
-        return traceback.format_exception(type(error), error, error.__traceback__, chain=chain)
+        text = str(error)
     except BaseException as worse:  # noqa: BLE001 - a hostile exception must not end the worker
-        return [f"{type(error).__name__}: (it cannot be shown: {type(worse).__name__})\n"]
+        text = f"(it cannot be shown: {type(worse).__name__})"
+    return f"{name}: {text}" if text else name
+
+
+def _lines(error: BaseException) -> list[str]:
+    try:
+        return traceback.format_exception(error)
+    except BaseException as worse:  # noqa: BLE001 - as above
+        return [f"(its traceback cannot be shown: {type(worse).__name__})\n"]
 
 
 def storable(text: str) -> str:

@@ -9,6 +9,7 @@ from gigq import ids
 from gigq.clock import SECOND, Clock
 from gigq.store import Store
 from gigq.store.rows import Lease, Settlement, WorkerRow
+from gigq.store.sidecar import Mark
 from gigq.worker import settling
 
 GRACE = 10 * SECOND
@@ -47,13 +48,18 @@ class Rescue:
         # It holds its life lock on a sidecar that was replaced. Living, it will notice and stop.
         return row.pid != os.getpid() and ids.process_birth(row.pid) != row.birth
 
-    def _of_the_dead(self, lease: Lease, row: WorkerRow, marks: dict[bytes, int]) -> Settlement:
+    def _of_the_dead(self, lease: Lease, row: WorkerRow, marks: dict[bytes, Mark]) -> Settlement:
         now = self._clock.now()
-        started = marks.get(ids.mark_key(lease.lease))
-        if started is None:
+        mark = marks.get(ids.mark_key(lease.lease))
+        if mark is None:
             return settling.decide(lease, "unstarted", now, started_at=None)
-        reason = f"died while it ran: worker {row.worker_id} (pid {row.pid}) ended without a word"
-        return settling.decide(lease, "died", now, started_at=self._wall(started), error=reason)
+        started_at = self._wall(mark.started)
+        who = f"worker {row.worker_id} (pid {row.pid})"
+        if mark.is_over:
+            reason = f"{who} died before the end of this run was stored"
+            return settling.decide(lease, "stopped", now, started_at=started_at, error=reason)
+        reason = f"died while it ran: {who} ended without a word"
+        return settling.decide(lease, "died", now, started_at=started_at, error=reason)
 
     def overdue(
         self, mine: int | None, grace: int | None = None, looked_after: Set[str] = frozenset()
@@ -83,18 +89,18 @@ class Rescue:
         self._seen = seen
         return self._settle(settled)
 
-    def _since(self, lease: Lease, marks: dict[bytes, int], seen: dict[str, int], *, by_claim: bool) -> int:
+    def _since(self, lease: Lease, marks: dict[bytes, Mark], seen: dict[str, int], *, by_claim: bool) -> int:
         mark = marks.get(ids.mark_key(lease.lease))
         if mark is not None:
-            return mark
+            return mark.started
         if (by_claim or lease.worker is None) and lease.claimed_at is not None:
             return self._clock.monotonic() - (self._clock.now() - lease.claimed_at) * 1000
         seen[lease.lease] = self._seen.get(lease.lease, self._clock.monotonic())
         return seen[lease.lease]
 
-    def _all_marks(self) -> dict[bytes, int]:
+    def _all_marks(self) -> dict[bytes, Mark]:
         sidecar = self._store.engine.sidecar
-        marks: dict[bytes, int] = {}
+        marks: dict[bytes, Mark] = {}
         for row in self._store.workers():
             if row.boot == ids.boot_id() and row.sidecar == sidecar.identity:
                 marks |= sidecar.read_marks(row.area)

@@ -116,7 +116,8 @@ class Store:
         order = submission.plan(jobs)
         with self._writing() as tx:
             submission.insert(tx, order, now)
-        self.finish(now)
+        if order.outside:  # a parent that ended badly may have cancelled more than one transaction holds
+            self.finish(now)
 
     def cancel(self, job_id: str, now: int) -> bool:
         """Call a pending job off, and what depends on it; False if it was not pending."""

@@ -116,6 +116,11 @@ class FileSidecar:
         self._rings = 0
         _open_sidecars.add(self)
 
+    @property
+    def closed(self) -> bool:
+        """As it is in a process forked from the one that opened it."""
+        return self._fd < 0
+
     def live(self, area: int) -> Life | None:
         locks = open_locks(self._path)
         if not locks.lock(_LIFE + area, wait=False):
@@ -171,6 +176,7 @@ class MemorySidecar:
     """For a store that lives in one process."""
 
     identity = "memory"
+    closed = False
 
     def __init__(self) -> None:
         self.gate: Gate = ThreadGate()

@@ -232,9 +232,9 @@ class Sqlite:
     @property
     def sidecar(self) -> Sidecar:
         """Opened at the first write, so that a read-only file can be read."""
-        if self._sidecar is None:
+        if self._sidecar is None or self._sidecar.closed:
             with self._opening:
-                if self._sidecar is None:
+                if self._sidecar is None or self._sidecar.closed:
                     assert self.path is not None  # noqa: S101 - a memory store has one from the start
                     self._sidecar = _open_sidecar(self.path)
         return self._sidecar

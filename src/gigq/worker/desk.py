@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -45,6 +46,8 @@ class Desk:
 
     def seat(self) -> Seat:
         with self._guard:
+            if self._seat is not None and self._seat.pid != os.getpid():
+                self._seat = self._runner = None  # forked: that seat is the parent's
             if self._seat is None:
                 self._seat = Seat(self.store, self._worker_id, self._queue.clock)
             return self._seat

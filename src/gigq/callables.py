@@ -119,7 +119,7 @@ def load(module: str, name: str, script: str | None = None) -> Callable[..., Any
 def available(module: str, name: str, script: str | None) -> bool:
     """Whether this process could load a function, without importing anything new but parent packages."""
     if module == "__main__":
-        return script is not None and (_is_own_main(script) or os.path.isfile(script))
+        return script is not None and (is_own_main(script) or os.path.isfile(script))
     loaded = sys.modules.get(module)
     if loaded is not None:
         return hasattr(loaded, name.partition(".")[0])
@@ -144,7 +144,8 @@ def _import(module: str) -> ModuleType:
         raise
 
 
-def _is_own_main(script: str) -> bool:
+def is_own_main(script: str) -> bool:
+    """Whether it is the script, or the interpreter, of this process."""
     if script.startswith("process:"):
         return script == _this_process()
     path = getattr(sys.modules["__main__"], "__file__", None)
@@ -152,7 +153,7 @@ def _is_own_main(script: str) -> bool:
 
 
 def _load_main(script: str | None) -> ModuleType:
-    if script is None or _is_own_main(script):
+    if script is None or is_own_main(script):
         return sys.modules["__main__"]
     if script.startswith("process:"):
         raise FunctionUnavailable("it was typed into an interpreter that is not this process", "__main__")

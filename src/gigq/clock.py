@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -10,6 +11,7 @@ SECOND = 1_000_000
 """Microseconds in a second."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Clock(Protocol):
@@ -39,12 +41,20 @@ SYSTEM: Clock = SystemClock()
 
 def to_iso(moment: int) -> str:
     """``1_700_000_000_000_000`` -> ``2023-11-14T22:13:20.000000+00:00``."""
-    return (_EPOCH + timedelta(microseconds=moment)).isoformat(timespec="microseconds")
+    seconds, microseconds = divmod(moment, SECOND)
+    return f"{_to_the_second(seconds)}.{microseconds:06d}+00:00"
+
+
+@functools.lru_cache(maxsize=64)
+def _to_the_second(seconds: int) -> str:
+    """Jobs are made many in a second."""
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]
 
 
 def from_datetime(value: datetime) -> int:
     """Microseconds UTC; a naive datetime is taken as local time."""
-    return (value.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1)
+    aware = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return (aware - _EPOCH) // _MICROSECOND
 
 
 def from_iso(text: str) -> int:

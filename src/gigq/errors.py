@@ -15,6 +15,7 @@
     │   ├── StoreBusy                      somebody else holds the write lock
     │   ├── StoreFull                      no space left
     │   └── StoreReplaced                  the file was replaced, renamed or deleted while in use
+    ├── Refused                            an operator's request that was understood and declined
     └── JobError                           raised by, or about, the run of one job
         ├── FunctionUnavailable            its module or function is missing in this worker
         └── ParentResultsTooLarge          the results of its parents exceed what is passed at once
@@ -73,6 +74,10 @@ class StoreFull(StoreError):
 
 class StoreReplaced(StoreError):
     """The file was replaced, renamed or deleted while it was in use."""
+
+
+class Refused(GigQError):
+    """An operator's request that was understood and declined; the message says why, and what to do instead."""
 
 
 class JobError(GigQError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 
 _root = logging.getLogger("gigq")
 _root.addHandler(logging.NullHandler())
@@ -10,6 +11,21 @@ queue = logging.getLogger("gigq.queue")
 worker = logging.getLogger("gigq.worker")
 
 _FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+
+
+_HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Control characters but tab and newline, and those that turn the direction of writing."""
+
+
+def harmless(text: str) -> str:
+    """Text from the database as a terminal may see it: names, errors and values are anybody's."""
+    storable = text.replace("\r\n", "\n").encode("utf-8", "backslashreplace").decode()
+    return _HARMFUL.sub("", storable)
+
+
+class _OurFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
 
 
 class _OurHandler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -23,7 +39,7 @@ def setup_logging(level: int = logging.INFO) -> None:
         if isinstance(handler, _OurHandler):
             _root.removeHandler(handler)
     handler = _OurHandler()
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_OurFormatter(_FORMAT))
     _root.addHandler(handler)
 
 
@@ -49,6 +65,14 @@ def requeued(job_id: str) -> None:
 
 def not_requeued(job_id: str, reason: str) -> None:
     queue.warning("Job not requeued: %s: %s", job_id, reason, extra={"job_id": job_id})
+
+
+def shared_folder(path: str, kind: str) -> None:
+    queue.warning(
+        "%s lies on a shared folder (%s): kept with a rollback journal, which is slower, and for one host only",
+        path,
+        kind,
+    )
 
 
 def _of_run(job_id: str, name: str, attempt: int, worker_id: str) -> dict[str, object]:

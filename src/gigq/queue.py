@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gigq import callables, codec, log
 from gigq.clock import SYSTEM, Clock, from_iso, from_seconds
-from gigq.errors import InvalidJob
+from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
 from gigq.status import JobStatus
 
@@ -97,7 +97,7 @@ class JobQueue:
         """
         callables.end_load()
         submitted = list(jobs)
-        rows = [_row(job) for job in submitted]
+        rows = _rows(submitted)
         if rows:
             self._store.submit(rows, self.clock.now())
         if len(submitted) == 1:
@@ -199,12 +199,7 @@ class JobQueue:
         """
         before = None
         if before_timestamp is not None:
-            try:
-                before = from_iso(before_timestamp)
-            except (ValueError, TypeError):
-                raise InvalidJob(
-                    f"before_timestamp: an ISO 8601 time such as 2026-01-31T12:00:00 is needed, not {before_timestamp!r}"
-                ) from None
+            before = _moment(before_timestamp, "before_timestamp")
         return self._store.clear(before, self.clock.now())
 
     def requeue_job(self, job_id: str) -> bool:
@@ -244,6 +239,7 @@ class JobQueue:
     @property
     def _store(self) -> Store:
         """Made from *how to get a connection*, at the first use: subclasses decide where the jobs live."""
+        callables.end_load()  # a script that is only loaded touches no file
         store = self._opened
         if store is None or store.engine.orphaned:
             store = self._opened = self._open()
@@ -272,14 +268,25 @@ class JobQueue:
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:
-    text = os.fspath(path)
-    if not isinstance(text, str) or not text:
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or not text or "\x00" in text:
         raise InvalidJob(f"db_path: a path is needed, not {path!r}")
     if text.startswith(("postgresql://", "postgres://")):
         raise InvalidJob(
             "db_path: this version of gigq works on SQLite files only; PostgreSQL is not there yet"
         )
     return text if text == ":memory:" else os.path.abspath(text)
+
+
+def _moment(text: str, what: str, job: Job | None = None) -> int:
+    """Microseconds UTC of a caller's timestamp."""
+    try:
+        return from_iso(text)
+    except (ValueError, TypeError, OverflowError):
+        whose = f"job {job.name!r}: " if job else ""
+        raise InvalidJob(
+            f"{whose}{what}: an ISO 8601 time such as 2026-01-31T12:00:00 is needed, not {text!r:.100}"
+        ) from None
 
 
 def _known_durability(durability: Durability) -> Durability:
@@ -298,18 +305,30 @@ def _known_status(status: JobStatus | str | None) -> str | None:
         raise InvalidJob(f"status: {status!r} is none of {valid}") from None
 
 
-def _row(job: Job) -> NewJob:
-    """A job as the tables have it; everything that can be refused is refused here."""
+def _rows(jobs: list[Job]) -> list[NewJob]:
     from gigq.store.rows import NewJob
 
-    if not isinstance(job, Job):
-        raise InvalidJob(
-            f"submit: a Job is needed, not {type(job).__name__}; a @task has .submit(queue, ...)"
-        )
-    job.check()
-    reference = callables.refer(job.function)
-    dependencies = list(dict.fromkeys(job.dependencies))
-    return NewJob(
+    references: dict[int, tuple[Any, callables.Reference]] = {}
+    """By the identity of the function, which is kept with it: many jobs have few of them."""
+    rows = []
+    for job in jobs:
+        if not isinstance(job, Job):
+            raise InvalidJob(
+                f"submit: a Job is needed, not {type(job).__name__}; a @task has .submit(queue, ...)"
+            )
+        job.check()
+        function = job.function
+        known = references.get(id(function))
+        if known is None:
+            known = references[id(function)] = (function, callables.refer(function))
+        rows.append(_row(NewJob, job, known[1]))
+    return rows
+
+
+def _row(new: type[NewJob], job: Job, reference: callables.Reference) -> NewJob:
+    """A job as the tables have it; everything that can be refused is refused here."""
+    dependencies = list(dict.fromkeys(job.dependencies)) if job.dependencies else []
+    return new(
         id=job.id,
         queue="default",
         priority=job.priority,
@@ -324,11 +343,18 @@ def _row(job: Job) -> NewJob:
         max_attempts=job.max_attempts,
         max_crashes=job.max_crashes,
         timeout=None if job.timeout is None else max(1, from_seconds(job.timeout)),
-        retry_delay=from_seconds(job.retry_delay),
+        retry_delay=from_seconds(job.retry_delay) if job.retry_delay else 0,
         description=job.description,
-        created_at=from_iso(job.created_at),
-        params=codec.encode(job.params, "params", codec.MAX_PARAMS),
+        created_at=_moment(job.created_at, "created_at", job),
+        params=_params(job),
     )
+
+
+def _params(job: Job) -> str:
+    try:
+        return codec.encode(job.params, "params", codec.MAX_PARAMS)
+    except InvalidValue as error:
+        raise InvalidValue(f"job {job.name!r}: {error}") from error
 
 
 def _wants_parents(job: Job) -> int | None:

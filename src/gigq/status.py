@@ -106,7 +106,7 @@ def settle(end: End, job: Facts, now: int, error: str | None = None, module: str
             return _died(job, error)
         case "stopped":
             if job.max_attempts == 1:
-                return Decision(JobStatus.FAILED, "released", error=_once("was stopped", error))
+                return Decision(JobStatus.FAILED, "released", error=_once(error))
             return Decision(JobStatus.PENDING, "released", error=error)
         case "unstarted":
             return Decision(JobStatus.PENDING, None)
@@ -122,13 +122,13 @@ _CHARGED: dict[str, tuple[JobStatus, RunStatus]] = {
 
 def _died(job: Facts, error: str | None) -> Decision:
     if job.max_attempts == 1:
-        return Decision(JobStatus.FAILED, "crashed", crashes=1, error=_once("died", error))
+        return Decision(JobStatus.FAILED, "crashed", crashes=1, error=_once(error))
     if job.crashes + 1 >= job.max_crashes:
         reason = f"{error or 'died while it ran'}; gave up after {job.crashes + 1} crashes (max_crashes)"
         return Decision(JobStatus.FAILED, "crashed", crashes=1, error=reason)
     return Decision(JobStatus.PENDING, "crashed", crashes=1, error=error)
 
 
-def _once(what: str, reason: str | None) -> str:
-    told = f"{what} while it ran; not started again because max_attempts=1"
+def _once(reason: str | None) -> str:
+    told = "died while it ran; not started again because max_attempts=1"
     return f"{told} ({reason})" if reason else told

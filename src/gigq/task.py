@@ -49,23 +49,29 @@ class TaskWrapper(Generic[P, R]):
         self._options = {"name": fn.__name__, **options}
         self.to_job()  # a bad option is told where it is written, not at the first submit
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.__wrapped__(*args, **kwargs)
 
-    def submit(self, queue: JobQueue, /, **params: Any) -> str:
-        """
-        Create a Job and submit it to the given queue.
+    if TYPE_CHECKING:
+        # Type checkers look at the params; what is given by position is refused when it runs.
+        def submit(self, queue: JobQueue, /, *args: P.args, **params: P.kwargs) -> str: ...
 
-        Args:
-            queue: A JobQueue instance (positional-only).
-            **params: Keyword arguments to pass to the wrapped function.
+    else:
 
-        Returns:
-            The job ID.
-        """
-        return queue.submit(self.to_job(**params))
+        def submit(self, queue: JobQueue, /, **params: Any) -> str:
+            """
+            Create a Job and submit it to the given queue.
 
-    def to_job(self, **params: Any) -> Job:
+            Args:
+                queue: A JobQueue instance (positional-only).
+                **params: Keyword arguments to pass to the wrapped function.
+
+            Returns:
+                The job ID.
+            """
+            return queue.submit(self.to_job(**params))
+
+    def to_job(self, /, **params: Any) -> Job:
         """
         Create a Job from this decorated function without submitting it.
 

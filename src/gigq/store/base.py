@@ -5,17 +5,17 @@ A verb binds values and returns plain rows. It never sleeps, logs or decides pol
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from gigq.errors import StoreError
 from gigq.status import CLEARABLE
-from gigq.store import exchange, graph, migrations, submission
-from gigq.store.exchange import Claim
+from gigq.store import exchange, graph, hosts, migrations, submission
+from gigq.store.exchange import Claim, Claimed
 from gigq.store.rows import Lease, NewJob, Settlement, WorkerRow
 from gigq.store.sidecar import Life
-from gigq.store.sqlite import Sqlite
+from gigq.store.sqlite import Session, Sqlite, Writing
 from gigq.store.transaction import Transaction, as_json
 
 _PIECE = 2000
@@ -48,7 +48,11 @@ class Peek(NamedTuple):
 
     def has_work(self, now: int) -> bool:
         """Whether an exchange would find anything to do."""
-        return self.ready or self.unfinished or (self.next_due is not None and self.next_due <= now)
+        return self.ready or self.is_due(now)
+
+    def is_due(self, now: int) -> bool:
+        """Whether an exchange would make anything ready."""
+        return self.unfinished or (self.next_due is not None and self.next_due <= now)
 
 
 class Parent(NamedTuple):
@@ -79,6 +83,8 @@ class Store:
         self.engine = engine
         self._create = create
         self._ready = False
+        self._new_host = False
+        """Whether the first write has to note which host works on the file."""
 
     # -- opening ---------------------------------------------------------------------------------------------
 
@@ -88,22 +94,30 @@ class Store:
         Raises:
             StoreMissing: there are none, or older ones, and this store was opened not to create.
             StoreVersion: they are newer than this gigq.
+            StoreUnusable: another host works on the file.
         """
         if not self._ready:
             migrations.ensure(self.engine, create=self._create)
+            self._new_host = hosts.check(self.engine)
             self._ready = True
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[Transaction]:
+    def _reading(self) -> Session[Transaction]:
         self.initialize()
-        with self.engine.reading() as connection:
-            yield Transaction(connection, patience=self.engine.busy_timeout)
+        patience = self.engine.patience
+        return self.engine.session(lambda connection: Transaction(connection, patience))
 
-    @contextlib.contextmanager
-    def _writing(self, **how: Any) -> Iterator[Transaction]:
+    def _writing(self, **how: Any) -> Writing[Transaction]:
         self.initialize()
-        with self.engine.writing(**how) as connection:
-            yield Transaction(connection)
+        return self.engine.writing(use=self._begun, then=self._committed, **how)
+
+    def _begun(self, connection: sqlite3.Connection) -> Transaction:
+        tx = Transaction(connection)
+        if self._new_host:
+            hosts.take(tx)
+        return tx
+
+    def _committed(self) -> None:
+        self._new_host = False
 
     # -- what a client asks ----------------------------------------------------------------------------------
 
@@ -114,8 +128,14 @@ class Store:
             DuplicateJob, UnknownParent, DependencyCycle: nothing was written.
         """
         order = submission.plan(jobs)
-        with self._writing() as tx:
-            submission.insert(tx, order, now)
+        try:
+            with self._writing() as tx:
+                submission.insert(tx, order, now)
+        except StoreError as error:
+            if type(error) is StoreError:  # one of the jobs is to blame
+                with self._reading() as tx:
+                    submission.refuse_known(tx, jobs)
+            raise
         if order.outside:  # a parent that ended badly may have cancelled more than one transaction holds
             self.finish(now)
 
@@ -131,7 +151,7 @@ class Store:
             cancelled = tx.run("cancel", job=seq, now=now) == 1
             tx.run("count_jobs", jobs=job, sign=1)
             if cancelled:
-                graph.ended(tx, [seq], now)
+                graph.ended(tx, [], [seq], now)
         self.finish(now)
         return cancelled
 
@@ -253,22 +273,25 @@ class Store:
             StoreError: the database cannot be written at all now. Nothing was written.
         """
         try:
+            batch = exchange.Batch(settlements)
             with self._writing(wait=wait, when_free=when_free, ring=bool(settlements)) as tx:
-                exchange.settle(tx, settlements, now)
-                return Exchanged(self._move_on(tx, claim, now), [], [])
+                exchange.settle(tx, batch, now)
+                claimed = self._move_on(tx, claim, now)
+            return Exchanged(claimed.read() if claimed else [], [], [])
         except exchange.LostLease:
             pass
         except StoreError as error:
             if type(error) is not StoreError:  # no single outcome is to blame
                 raise
-        with self._writing() as tx:
+        with self._writing(wait=wait, when_free=when_free) as tx:
             lost, refused = exchange.settle_one_by_one(tx, settlements, now, late=late)
-            return Exchanged(self._move_on(tx, claim, now), lost, refused)
+            claimed = self._move_on(tx, claim, now)
+        return Exchanged(claimed.read() if claimed else [], lost, refused)
 
-    def _move_on(self, tx: Transaction, claim: Claim | None, now: int) -> list[Lease]:
+    def _move_on(self, tx: Transaction, claim: Claim | None, now: int) -> Claimed | None:
         graph.go_on(tx, now)
         tx.run("promote", now=now, limit=_PIECE)
-        return exchange.claim(tx, claim, now) if claim is not None and claim.want > 0 else []
+        return exchange.claim(tx, claim, now) if claim is not None and claim.want > 0 else None
 
     def hasten(self, lease: Lease, due_at: int | None) -> None:
         """Let a retry go that waited for its abandoned thread."""
@@ -280,6 +303,11 @@ class Store:
         with self._reading() as tx:
             found = tx.array("lease", Lease, id=job_id, execution=execution_id)
             return found[0] if found else None
+
+    def params(self, lease: Lease) -> str:
+        """JSON text of a job's params."""
+        with self._reading() as tx:
+            return str(tx.value("params", job=lease.seq))
 
     def running(self) -> list[Lease]:
         """Every run under way."""
@@ -331,13 +359,18 @@ class Store:
         with self._writing(ring=False) as tx:
             tx.run("retire_worker", number=number, now=now)
 
+    def forget(self, number: int) -> None:
+        """Take out a worker that has never run anything."""
+        with self._writing(ring=False) as tx:
+            tx.run("forget_worker", number=number)
+
     def workers(self) -> list[WorkerRow]:
         """Those that have not said good-bye."""
         with self._reading() as tx:
             return tx.array("live_workers", WorkerRow)
 
     def held_imports(self) -> list[dict[str, Any]]:
-        """held_by, function_module, function_name, script of what some worker could not import."""
+        """held_by, function_module, function_name, script of what some worker could not import: one of each."""
         with self._reading() as tx:
             return tx.records("held_imports")
 
@@ -356,5 +389,5 @@ class Store:
             tx.run("count_jobs", jobs=jobs, sign=-1)
             tx.run("fail_held", jobs=jobs, now=now)
             tx.run("count_jobs", jobs=jobs, sign=1)
-            graph.ended(tx, held, now)
+            graph.ended(tx, [], held, now)
         return len(held)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import NamedTuple
 
 from gigq import ids
@@ -10,7 +11,7 @@ from gigq.errors import GigQError, StoreError
 from gigq.status import JobStatus
 from gigq.store import graph
 from gigq.store.rows import Lease, Settlement
-from gigq.store.transaction import Transaction, as_json
+from gigq.store.transaction import Transaction, as_json, decode_array
 
 _COMPLETED = JobStatus.COMPLETED.value
 _RUNNING = JobStatus.RUNNING.value
@@ -27,24 +28,46 @@ class Claim(NamedTuple):
     worker: int
     want: int
     queue: str = "default"
+    without: Collection[tuple[str, str, str | None]] = ()
+    """Functions (module, name, script) that it has tried to import in vain."""
 
 
-def settle(tx: Transaction, settlements: list[Settlement], now: int) -> None:
+class Batch:
+    """Settlements as they travel into the statements; encoded before the gate is taken, so that nobody waits for it."""
+
+    def __init__(self, settlements: list[Settlement]) -> None:
+        self.completed = [one for one in settlements if one.status == _COMPLETED]
+        self.completed_seqs = [one.lease.seq for one in self.completed]
+        self.badly: list[Settlement] = []
+        self.again: list[Settlement] = []
+        if len(self.completed) != len(settlements):
+            self.badly = [one for one in settlements if one.status not in (_COMPLETED, _PENDING)]
+            self.again = [one for one in settlements if one.status == _PENDING]
+        self.outcomes = as_json(
+            [
+                (one.lease.seq, one.lease.execution_id, one.result, one.started_at, one.ended_at)
+                for one in self.completed
+            ]
+        )
+
+
+def settle(tx: Transaction, batch: Batch, now: int) -> None:
     """Write how runs ended, each under its lease.
 
     Raises:
         LostLease: one of them is not the newest run of its job; the caller rolls back.
     """
-    completed = [one for one in settlements if one.status == _COMPLETED]
-    others = [one for one in settlements if one.status != _COMPLETED]
-    if completed:
-        _settle_completed(tx, completed, now)
-    if others:
-        _settle_others(tx, others, now)
-    _record(tx, settlements)
-    _count(tx, settlements)
-    graph.ended(tx, [one.lease.seq for one in completed], now, all_completed=True)
-    graph.ended(tx, [one.lease.seq for one in others if one.status != _PENDING], now)
+    completed = as_json(batch.completed_seqs)
+    if batch.completed:
+        if tx.run("settle_completed", outcomes=batch.outcomes, now=now) != len(batch.completed):
+            raise LostLease
+        tx.run("record_completed", jobs=completed)
+    if batch.badly:
+        _settle_others(tx, batch.badly, now)
+    graph.ended(tx, batch.completed_seqs, [one.lease.seq for one in batch.badly], now)
+    if batch.again:  # after the news of their parents: they look at their edges themselves
+        _settle_others(tx, batch.again, now)
+    _count(tx, batch)
 
 
 def settle_one_by_one(
@@ -59,30 +82,25 @@ def settle_one_by_one(
     for one in settlements:
         try:
             with tx.savepoint():
-                settle(tx, [one], now)
+                settle(tx, Batch([one]), now)
         except LostLease:
             lost.append(one)
             if late:
                 tx.run("supersede", job=one.lease.seq, execution=one.lease.execution_id)
         except StoreError as error:
-            refused.append(one)
+            if type(error) is not StoreError:  # the disk, the lock: no single outcome is to blame
+                raise
             failed = Settlement(
                 one.lease, JobStatus.FAILED.value, "failed", one.started_at, one.ended_at, attempts=1
             )
             failed.error = f"its end could not be stored: {error}"
-            settle(tx, [failed], now)
+            try:
+                with tx.savepoint():
+                    settle(tx, Batch([failed]), now)
+                refused.append(one)
+            except LostLease:
+                lost.append(one)
     return lost, refused
-
-
-def _settle_completed(tx: Transaction, settlements: list[Settlement], now: int) -> None:
-    outcomes = as_json(
-        [
-            (one.lease.seq, one.lease.execution_id, one.result, one.started_at, one.ended_at)
-            for one in settlements
-        ]
-    )
-    if tx.run("settle_completed", outcomes=outcomes, now=now) != len(settlements):
-        raise LostLease
 
 
 def _settle_others(tx: Transaction, settlements: list[Settlement], now: int) -> None:
@@ -106,6 +124,7 @@ def _settle_others(tx: Transaction, settlements: list[Settlement], now: int) -> 
     )
     if tx.run("settle_ended", outcomes=outcomes, now=now) != len(settlements):
         raise LostLease
+    _record(tx, settlements)
 
 
 def _record(tx: Transaction, settlements: list[Settlement]) -> None:
@@ -127,10 +146,12 @@ def _record(tx: Transaction, settlements: list[Settlement]) -> None:
         tx.run("record_runs", runs=as_json(runs))
 
 
-def _count(tx: Transaction, settlements: list[Settlement]) -> None:
-    differences: Counter[tuple[str, str]] = Counter((one.lease.queue, one.status) for one in settlements)
-    for one in settlements:
-        differences[one.lease.queue, _RUNNING] -= 1
+def _count(tx: Transaction, batch: Batch) -> None:
+    differences = Counter((one.lease.queue, one.status) for one in batch.badly + batch.again)
+    for queue, n in Counter([one.lease.queue for one in batch.completed]).items():
+        differences[queue, _COMPLETED] += n
+    for (queue, _), n in list(differences.items()):
+        differences[queue, _RUNNING] -= n
     add_counts(tx, differences)
 
 
@@ -142,17 +163,35 @@ def add_counts(tx: Transaction, differences: Counter[tuple[str, str]]) -> None:
     )
 
 
-def claim(tx: Transaction, what: Claim, now: int) -> list[Lease]:
-    """Put the best ready jobs of a queue under a lease."""
-    leases = tx.array("claim_choose", Lease, queue=what.queue, want=what.want)
-    if not leases:
+class Claimed(NamedTuple):
+    """What a claim took, to be read when the gate is open again."""
+
+    leases: str
+    token: str
+    worker: int
+    at: int
+
+    def read(self) -> list[Lease]:
+        leases = decode_array(Lease, self.leases)
+        for lease in leases:
+            lease.execution_id = f"{self.token}-{lease.seq}"
+            lease.worker = self.worker
+            lease.claimed_at = self.at
         return leases
+
+
+def claim(tx: Transaction, what: Claim, now: int) -> Claimed | None:
+    """Put the best ready jobs of a queue under a lease."""
+    if what.without:
+        lacking = as_json(list(what.without))
+        row = tx.row("claim_choose_without", queue=what.queue, want=what.want, without=lacking)
+    else:
+        row = tx.row("claim_choose", queue=what.queue, want=what.want)
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    leases, jobs, count = row
+    if not count:
+        return None
     token = ids.lease_token()
-    jobs = as_json([lease.seq for lease in leases])
     tx.run("claim_take", token=token, worker=what.worker, now=now, jobs=jobs)
-    for lease in leases:
-        lease.execution_id = f"{token}-{lease.seq}"
-        lease.worker = what.worker
-        lease.claimed_at = now
-    add_counts(tx, Counter({(what.queue, _PENDING): -len(leases), (what.queue, _RUNNING): len(leases)}))
-    return leases
+    add_counts(tx, Counter({(what.queue, _PENDING): -count, (what.queue, _RUNNING): count}))
+    return Claimed(leases, token, what.worker, now)

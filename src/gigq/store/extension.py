@@ -7,9 +7,14 @@ into a claim under a lease.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import threading
 
 from gigq.store.sqlite import Sqlite
+
+_claiming = threading.local()
+"""The connection of the claim under way in this thread."""
 
 _SETUP = (
     "CREATE TEMP TABLE IF NOT EXISTS gigq_claimer (number INTEGER NOT NULL)",
@@ -53,4 +58,19 @@ def claiming_connection(engine: Sqlite, worker: int) -> sqlite3.Connection:
         connection.execute(statement)
     connection.execute("DELETE FROM gigq_claimer")
     connection.execute("INSERT INTO gigq_claimer (number) VALUES (?)", (worker,))
+    _claiming.connection = connection
     return connection
+
+
+def end_claim(engine: Sqlite) -> None:
+    """Take back what a claim leaves behind: a transaction, which would shut everybody out, and in memory the views."""
+    connection: sqlite3.Connection | None = getattr(_claiming, "connection", None)
+    if connection is None:
+        return
+    _claiming.connection = None
+    with contextlib.suppress(sqlite3.ProgrammingError):  # closed already
+        if connection.in_transaction:
+            connection.rollback()
+        if engine.path is None:  # where everybody has the same connection
+            for view in ("jobs", "job_executions"):
+                connection.execute(f"DROP VIEW temp.{view}")

@@ -7,7 +7,7 @@ children behind the cursor count as still waiting for that parent (``edge_is_ope
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from typing import Literal, NamedTuple
 
 from gigq.status import ENDED_BADLY, JobStatus
@@ -29,48 +29,48 @@ class _Child(NamedTuple):
     cancelled_for: int | None
 
 
-def ended(tx: Transaction, parents: list[int], now: int, *, all_completed: bool = False) -> None:
-    """Tell the children of jobs that have just ended.
-
-    Args:
-        tx: the transaction in which the parents ended.
-        parents: numbers of the jobs.
-        now: microseconds UTC.
-        all_completed: none of them ended badly, so that one statement can do when they are few.
-    """
-    if not parents or not tx.value("any_edge"):
+def ended(tx: Transaction, completed: list[int], badly: list[int], now: int) -> None:
+    """Tell the children of jobs that have just ended, well or badly."""
+    if not tx.value("any_edge"):
         return
-    if all_completed:
-        told = as_json(parents)
-        if tx.value("count_children", parents=told, limit=BUDGET) <= BUDGET:
-            tx.run("release_all", parents=told)
-            return
-    _News(tx, now).spread([("ended", parent, _FROM_THE_START) for parent in parents])
+    if completed and tx.value("release_is_simple", parents=as_json(completed), limit=BUDGET):
+        tx.run("release_all", parents=as_json(completed))
+        completed = []
+    if completed or badly:
+        news = _News(tx, now)
+        news.add("ended", completed + badly)
+        news.spread()
 
 
 def revived(tx: Transaction, parent: int, now: int) -> None:
     """Tell the children of a job that was requeued: what was cancelled for its sake comes back."""
-    tx.run("forget_unfinished", kind=None, parent=parent)
-    _News(tx, now).spread([("revived", parent, _FROM_THE_START)])
+    news = _News(tx, now)
+    news.add("revived", [parent])
+    news.spread()
 
 
 def go_on(tx: Transaction, now: int) -> bool:
     """Do a piece of the work that was left unfinished; whether there was any."""
-    row = tx.row("take_unfinished")
-    if row is None:
-        return False
-    kind, parent, cursor = row
-    tx.run("forget_unfinished", kind=kind, parent=parent)
-    _News(tx, now).spread([(kind, parent, cursor)])
-    return True
+    news = _News(tx, now)
+    found = False
+    while news.left > 0 and (row := tx.row("take_unfinished")) is not None:
+        found = True
+        kind, parent, cursor = row
+        tx.run("forget_unfinished", kind=kind, parent=parent)
+        news.add(kind, [parent], cursor)
+        news.spread()
+    return found
 
 
 def cancel_doomed(tx: Transaction, jobs: list[int], now: int) -> None:
     """Cancel those of some new jobs that depend on a parent which has ended badly already, and so on down."""
-    news = _News(tx, now)
+    doomed: defaultdict[int, list[int]] = defaultdict(list)
     for child, parent in tx.array("doomed", tuple[int, int], jobs=as_json(jobs)):
-        news.cancel([child], parent)
-    news.spread([])
+        doomed[parent].append(child)
+    news = _News(tx, now)
+    for parent, children in doomed.items():
+        news.cancel(children, parent)
+    news.spread()
 
 
 class _News:
@@ -79,23 +79,26 @@ class _News:
     def __init__(self, tx: Transaction, now: int) -> None:
         self._tx = tx
         self._now = now
-        self._left = BUDGET
         self._to_tell: deque[tuple[Kind, int, int]] = deque()
+        self.left = BUDGET
 
-    def spread(self, news: list[tuple[Kind, int, int]]) -> None:
-        self._to_tell.extend(news)
-        while self._to_tell and self._left > 0:
+    def add(self, kind: Kind, parents: list[int], cursor: int = _FROM_THE_START) -> None:
+        """Have the children of some jobs told; those without any cost nothing."""
+        if parents:
+            fertile = self._tx.array("with_children", int, jobs=as_json(parents))
+            self._to_tell.extend((kind, parent, cursor) for parent in fertile)
+
+    def spread(self) -> None:
+        while self._to_tell and self.left > 0:
             kind, parent, cursor = self._to_tell.popleft()
-            children = self._tx.array("children", _Child, parent=parent, cursor=cursor, limit=self._left)
+            children = self._tx.array("children", _Child, parent=parent, cursor=cursor, limit=self.left)
+            self.left -= max(1, len(children))
             if not children:
                 continue
-            self._left -= len(children)
-            if self._left <= 0:  # perhaps not all: come back with the cursor
+            if self.left <= 0:  # perhaps not all: come back with the cursor
                 self._to_tell.append((kind, parent, children[-1].seq))
             (self._tell_end if kind == "ended" else self._tell_revival)(parent, children)
-        for kind, parent, cursor in self._to_tell:
-            self._tx.run("leave_unfinished", kind=kind, parent=parent, cursor=cursor)
-        self._to_tell.clear()
+        self._leave_the_rest()
 
     def cancel(self, children: list[int], parent: int) -> None:
         """Cancel pending children for a parent's sake; their own children are told next."""
@@ -105,19 +108,31 @@ class _News:
         self._tx.run("count_jobs", jobs=jobs, sign=-1)
         self._tx.run("cancel_for_parent", jobs=jobs, parent=parent, now=self._now)
         self._tx.run("count_jobs", jobs=jobs, sign=1)
-        self._to_tell.extend(("ended", child, _FROM_THE_START) for child in children)
+        self.add("ended", children)
+
+    def _leave_the_rest(self) -> None:
+        for kind, parent, cursor in self._to_tell:
+            self._tx.run("leave_unfinished", kind=kind, parent=parent, cursor=cursor)
+        self._to_tell.clear()
 
     def _tell_end(self, parent: int, children: list[_Child]) -> None:
         end = self._tx.value("status_of", job=parent)
         pending = [child for child in children if child.status == JobStatus.PENDING.value]
         if end == JobStatus.COMPLETED.value:
-            self._count_down([child.seq for child in pending])
+            self._count_down(parent, [child.seq for child in pending])
         elif end in _BAD:
-            self._count_down([child.seq for child in pending if child.on_parent_failure == "run"])
+            self._count_down(parent, [child.seq for child in pending if child.on_parent_failure == "run"])
             self.cancel([child.seq for child in pending if child.on_parent_failure == "cancel"], parent)
 
-    def _count_down(self, children: list[int]) -> None:
-        self._tx.run("release_some", jobs=as_json(children))
+    def _count_down(self, parent: int, children: list[int]) -> None:
+        jobs = as_json(children)
+        if not self._tx.value("is_reviving", parent=parent):
+            self._tx.run("release_some", jobs=jobs)
+            return
+        # Some of them have not heard that this parent was brought back, and may have counted it off before. To look
+        # at the edges is right, if the news that is still on its way stands where that look finds it.
+        self._leave_the_rest()
+        self._tx.run("recount", jobs=jobs)
 
     def _tell_revival(self, parent: int, children: list[_Child]) -> None:
         waiting = [child.seq for child in children if child.status == JobStatus.PENDING.value]
@@ -132,7 +147,7 @@ class _News:
         back = [child for child in cancelled if child not in others]
         requeue(self._tx, back, self._now)
         self._tx.run("recount", jobs=as_json(waiting))
-        self._to_tell.extend(("revived", child, _FROM_THE_START) for child in back)
+        self.add("revived", back)
 
 
 def requeue(tx: Transaction, jobs: list[int], now: int) -> None:
@@ -140,6 +155,7 @@ def requeue(tx: Transaction, jobs: list[int], now: int) -> None:
     if not jobs:
         return
     listed = as_json(jobs)
+    tx.run("forget_news_of", jobs=listed)
     tx.run("count_jobs", jobs=listed, sign=-1)
     tx.run("requeue", jobs=listed, now=now)
     tx.run("count_jobs", jobs=listed, sign=1)

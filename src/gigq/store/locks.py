@@ -89,7 +89,9 @@ class FileLocks:
         return True
 
     def unlock(self, number: int) -> None:
-        os.close(self._held.pop(number))
+        fd = self._held.pop(number, None)
+        if fd is not None:
+            os.close(fd)
 
     def is_held(self, number: int) -> bool:
         if self.lock(number, wait=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 NETWORK = frozenset(
@@ -14,21 +15,26 @@ SHARED_FOLDERS = frozenset({"9p", "virtiofs", "vboxsf", "drvfs"})
 """How Docker Desktop, WSL and many sandboxes show an ordinary folder; FUSE likewise."""
 
 _MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+"""How mountinfo spells what would break its lines: space, tab, newline, backslash."""
 
 
-def file_system(path: str, mounts: Path = _MOUNTS) -> str:
+def file_system(path: str) -> str:
     """The type of the file system that holds a path, ``""`` where nobody tells."""
     if path.startswith("\\\\"):
         return "cifs"
     try:
-        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+        lines = _MOUNTS.read_text("utf-8", "surrogateescape").split("\n")
     except OSError:
         return ""
     folder = os.path.realpath(path)
     best, kind = "", ""
     for line in lines:
         left, _, right = line.partition(" - ")
-        point = left.split(" ")[4].encode("latin-1", "replace").decode("unicode_escape")
+        fields = left.split(" ")
+        if len(fields) < 5:
+            continue
+        point = _ESCAPED.sub(lambda match: chr(int(match[1], 8)), fields[4])
         inside = folder == point or folder.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
             best, kind = point, right.split(" ")[0]

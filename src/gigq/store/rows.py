@@ -29,7 +29,8 @@ class Lease(Struct, array_like=True, gc=False):
     wants_parents: int | None
     worker: int | None
     claimed_at: int | None
-    params: str
+    params: str | None
+    """None where they are large: read when the job starts."""
 
     @property
     def lease(self) -> str:

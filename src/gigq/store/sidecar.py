@@ -12,6 +12,7 @@ from 64 KiB     start marks, an area of 64 KiB a worker: per slot the run and th
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import struct
@@ -20,6 +21,7 @@ import weakref
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from gigq.errors import StoreFull
 from gigq.store.gate import FileGate, Gate, ThreadGate
 from gigq.store.locks import Locks, open_locks
 from gigq.store.watch import Watch
@@ -58,9 +60,13 @@ class Marks:
         """
         _MARK.pack_into(self._area, slot * _MARK.size, key, started, 0)
 
-    def finish(self, slot: int) -> None:
-        """Note that its function is over, though the end is not stored yet."""
-        _END.pack_into(self._area, slot * _MARK.size + _MARK.size - _END.size, 1)
+    def finish(self, slot: int, key: bytes) -> None:
+        """Note that a run's function is over, though its end is not stored yet."""
+        start = slot * _MARK.size
+        if (
+            self._area[start : start + len(key)] == key
+        ):  # a late thread may come when its slot is another run's
+            _END.pack_into(self._area, start + _MARK.size - _END.size, 1)
 
     def read(self) -> dict[bytes, Mark]:
         """Every mark that was ever written and not overwritten."""
@@ -134,22 +140,21 @@ class FileSidecar:
 
     def marks(self, area: int) -> Marks:
         offset = _AREA * (area + 1)
-        if os.fstat(self._fd).st_size < offset + _AREA:
-            os.ftruncate(self._fd, offset + _AREA)
-        return Marks(mmap.mmap(self._fd, _AREA, offset=offset))
+        try:
+            _reserve(self._fd, offset, _AREA)
+            return Marks(mmap.mmap(self._fd, _AREA, offset=offset))
+        except OSError as error:
+            raise StoreFull(f"{self._path}: no room for a worker's start marks: {error.strerror}.") from error
 
     def read_marks(self, area: int) -> dict[bytes, Mark]:
-        with contextlib.closing(self.marks(area)) as marks:
-            return marks.read()
+        found = _read_at(self._fd, _AREA, _AREA * (area + 1))
+        return Marks(bytearray(found.ljust(_AREA, b"\0"))).read()
 
     def ring(self) -> None:
         self._rings += 1
-        value = struct.pack("<II", os.getpid() & 0xFFFFFFFF, self._rings & 0xFFFFFFFF)
-        if hasattr(os, "pwrite"):
-            os.pwrite(self._fd, value, _BELL)
-        else:  # Windows
-            os.lseek(self._fd, _BELL, os.SEEK_SET)
-            os.write(self._fd, value)
+        # What it tells of is committed: on a full disk who waits looks by itself.
+        with contextlib.suppress(OSError):
+            _write_at(self._fd, struct.pack("<II", os.getpid() & 0xFFFFFFFF, self._rings & 0xFFFFFFFF), _BELL)
 
     def watch(self, ring: Callable[[], None]) -> Watch:
         return Watch(self._path)
@@ -167,6 +172,11 @@ class FileSidecar:
     def close(self) -> None:
         if self._fd >= 0:
             self.gate.close()
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Close the descriptors and nothing else: in a forked child the gate, as it stood, is the parent's."""
+        if self._fd >= 0:
             self._locks.close()
             os.close(self._fd)
             self._fd = -1
@@ -223,6 +233,38 @@ class _MemoryLife:
         self._end()
 
 
+def _reserve(fd: int, offset: int, size: int) -> None:
+    """Have room in a file, never making it shorter: other processes do the same at this moment.
+
+    With real blocks where that can be had: a disk that is full is an error then, and not a SIGBUS at the first mark.
+    """
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(fd, offset, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                raise
+        else:
+            return
+    if os.fstat(fd).st_size < offset + size:
+        _write_at(fd, b"\0", offset + size - 1)
+
+
+def _write_at(fd: int, data: bytes, offset: int) -> None:
+    if hasattr(os, "pwrite"):
+        os.pwrite(fd, data, offset)
+    else:  # Windows
+        os.lseek(fd, offset, os.SEEK_SET)
+        os.write(fd, data)
+
+
+def _read_at(fd: int, size: int, offset: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(fd, size, offset)
+    os.lseek(fd, offset, os.SEEK_SET)  # Windows
+    return os.read(fd, size)
+
+
 def _identity(stat: os.stat_result) -> str:
     return f"{stat.st_dev}:{stat.st_ino}"
 
@@ -236,7 +278,7 @@ def _after_fork() -> None:
     for life in _open_lives:
         life.close()
     for sidecar in _open_sidecars:
-        sidecar.close()
+        sidecar.let_go()
 
 
 if hasattr(os, "register_at_fork"):

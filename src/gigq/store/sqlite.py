@@ -13,8 +13,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
 
+from gigq import shield
 from gigq.errors import (
     GigQError,
     StoreBusy,
@@ -28,15 +30,20 @@ from gigq.errors import (
 from gigq.store import places
 from gigq.store.sidecar import FileSidecar, MemorySidecar, Sidecar
 
+T = TypeVar("T")
+
 Durability = Literal["full", "normal"]
 DURABILITIES: tuple[Durability, ...] = ("full", "normal")
+_SYNCHRONOUS = {"full": 2, "normal": 1}
 
 OLDEST = (3, 37, 0)
 """STRICT tables came with it."""
 
 BUSY_TIMEOUT = 30.0
-_CHECKPOINT_AT = 16 * 1024 * 1024
-"""Bytes of WAL that make a writer copy it back [m: 4 MiB costs a tenth of a drain, 64 MiB a long pause]."""
+_CHECKPOINT_AT = 4096
+"""Pages in the WAL that make a commit copy them back [m: 1024 costs a tenth of a drain, 16384 a long pause]."""
+_LARGEST_WAL = 32 * 1024 * 1024
+"""Bytes to which a WAL that grew beside a long reader is cut."""
 _POLL = 0.002
 _REPLACED = (
     "{}: the database or its sidecar was replaced, renamed or deleted while in use. Nothing was stored; "
@@ -49,6 +56,9 @@ class Connection(sqlite3.Connection):
 
     file: tuple[int, int] | None = None
     """Device and inode of the database when it was opened."""
+
+    unchanged: tuple[int, int] | None = None
+    """Of one that takes the file for immutable: good as long as :func:`_unchanged` says this."""
 
     closed = False
 
@@ -103,7 +113,12 @@ def thread_connection(
     """
     key = (path, f"{durability} {purpose}")
     connection = _mine.connections.get(key)
-    if connection is None or connection.closed or connection.file != _file(path):
+    if (
+        connection is None
+        or connection.closed
+        or connection.file != _file(path)
+        or (connection.unchanged and connection.unchanged != _unchanged(path))
+    ):
         connection = _mine.connections[key] = connect(path, durability, create=create)
     return connection
 
@@ -114,14 +129,32 @@ def connect(path: str, durability: Durability = "full", *, create: bool = True) 
     if path != ":memory:":
         _check_place(path, create=create)
     try:
-        connection = sqlite3.connect(
-            path, timeout=0.02, isolation_level=None, check_same_thread=False, factory=Connection
-        )
-        connection.row_factory = sqlite3.Row
-        prepare(connection, durability)
-        connection.file = _file(path)
+        try:
+            return _open(path, path, durability)
+        except sqlite3.OperationalError:
+            unchanged = _unchanged(path)
+            if unchanged is None or os.access(os.path.dirname(path), os.W_OK):
+                raise
+            # In WAL mode even a reader writes beside the file; where it cannot, and nobody else does, this reads it.
+            connection = _open(path, f"{Path(path).as_uri()}?immutable=1", durability)
+            connection.unchanged = unchanged
+            return connection
     except sqlite3.Error as error:
         raise translate(error, path) from error
+
+
+def _open(path: str, name: str, durability: Durability) -> Connection:
+    connection = sqlite3.connect(
+        name,
+        timeout=0.02,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=Connection,
+        uri=name != path,
+    )
+    connection.row_factory = sqlite3.Row
+    patiently(lambda: prepare(connection, durability), BUSY_TIMEOUT)
+    connection.file = _file(path)
     return connection
 
 
@@ -136,10 +169,19 @@ def check_library() -> None:
 
 
 def prepare(connection: sqlite3.Connection, durability: Durability) -> None:
-    """The settings that every connection which writes must have."""
+    """The settings that every connection which writes must have.
+
+    Raises:
+        StoreUnusable: the durability that was asked for is not to be had.
+    """
     connection.execute(f"PRAGMA synchronous = {durability}")
-    # Up to SQLite 3.51.2 a checkpoint that races a writer can corrupt the file: only under the gate.
+    if connection.execute("PRAGMA synchronous").fetchone()[0] != _SYNCHRONOUS[durability]:
+        raise StoreUnusable(
+            f"this SQLite does not accept synchronous = {durability}; gigq promises nothing on it."
+        )
+    # Up to SQLite 3.51.2 a checkpoint that races a writer can corrupt the file: only under the gate (see Sqlite.commit).
     connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_WAL}")
 
 
 def _check_place(path: str, *, create: bool) -> None:
@@ -150,12 +192,9 @@ def _check_place(path: str, *, create: bool) -> None:
         raise StoreUnusable(
             f"{path}: is a folder. Name a file in it, such as {os.path.join(path, 'jobs.db')}."
         )
-    kind = places.file_system(path)
-    if places.is_network(kind):
-        raise StoreUnusable(
-            f"{path}: lies on a network file system ({kind}), where SQLite cannot keep several users apart and "
-            "would lose jobs. Use a local disk, or PostgreSQL for several machines."
-        )
+    _refuse_network(path)
+    if not os.access(folder, os.X_OK):
+        raise StoreUnusable(f"{path}: no permission to enter its folder. Change the folder's mode or owner.")
     if os.path.exists(path):
         if not os.access(path, os.R_OK):
             raise StoreUnusable(f"{path}: no permission to read it. Change its mode or owner.")
@@ -170,6 +209,24 @@ def _check_place(path: str, *, create: bool) -> None:
         raise StoreUnusable(
             f"{path}: cannot be created: {error.strerror}. Check the folder's permissions."
         ) from error
+
+
+def _refuse_network(path: str) -> None:
+    kind = places.file_system(path)
+    if places.is_network(kind):
+        raise StoreUnusable(
+            f"{path}: lies on a network file system ({kind}), where SQLite cannot keep several users apart and "
+            "would lose jobs. Use a local disk, or PostgreSQL for several machines."
+        )
+
+
+def _unchanged(path: str) -> tuple[int, int] | None:
+    """Time of the last change and size of a file that nobody has open in WAL mode; else None."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return None if os.path.exists(f"{path}-wal") else (stat.st_mtime_ns, stat.st_size)
 
 
 def _file(path: str) -> tuple[int, int] | None:
@@ -214,12 +271,14 @@ class Sqlite:
         path: str | None,
         durability: Durability,
     ) -> None:
+        check_library()
         self._get_connection = get_connection
         self.path = path
         self._durability = durability
         self._sidecar: FileSidecar | MemorySidecar | None = None if path else MemorySidecar()
         self._opening = threading.Lock()
         self.busy_timeout = BUSY_TIMEOUT
+        self._hurry = threading.local()
         self.file: tuple[int, int] | None = None
         """Device and inode of the database at the first use; another one at the path is not ours."""
         self.orphaned = False
@@ -239,66 +298,75 @@ class Sqlite:
                     self._sidecar = _open_sidecar(self.path)
         return self._sidecar
 
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Session[sqlite3.Connection]:
         """A connection to read with; errors come out translated."""
-        if self.path is None:  # one connection for all threads: nobody may read amid another's transaction
-            self.sidecar.gate.acquire(self.busy_timeout)
-        try:
-            yield self.connection()
-        except sqlite3.Error as error:
-            raise translate(error, self.name) from error
-        finally:
-            if self.path is None:
-                self.sidecar.gate.release()
+        return self.session(lambda connection: connection)
+
+    def session(self, use: Callable[[sqlite3.Connection], T]) -> Session[T]:
+        """The same, as something that ``use`` makes of the connection."""
+        return Session(self, use)
+
+    def writing(
+        self, *, use: Callable[[sqlite3.Connection], Any] = lambda connection: connection, **how: Any
+    ) -> Writing[Any]:
+        """One write transaction; see :class:`Writing`."""
+        return Writing(self, use, **how)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that this thread waits for somebody who holds a lock."""
+        seconds: float = getattr(self._hurry, "seconds", self.busy_timeout)
+        return seconds
 
     @contextlib.contextmanager
-    def writing(
-        self, wait: float | None = None, when_free: Callable[[], None] | None = None, *, ring: bool = True
-    ) -> Iterator[sqlite3.Connection]:
-        """One write transaction: the gate, BEGIN IMMEDIATE, and COMMIT, or ROLLBACK if the block raises.
-
-        Args:
-            wait: seconds to wait for the turn; None is ``busy_timeout``.
-            when_free: see :meth:`gigq.store.gate.Gate.acquire`.
-            ring: ring the bell after the commit.
-
-        Raises:
-            StoreBusy: the turn did not come in time. Nothing was written.
-            StoreError: as :func:`translate` says. Nothing was written.
-        """
-        deadline = time.monotonic() + (self.busy_timeout if wait is None else wait)
-        gate = self.sidecar.gate
-        if not gate.acquire(max(0.0, deadline - time.monotonic()), when_free):
-            raise StoreBusy(f"{self.name}: others have been writing for too long. Try again.")
+    def hurried(self, seconds: float) -> Iterator[None]:
+        """In this thread nothing within waits longer for its turn: there is other work that must go on."""
+        self._hurry.seconds = seconds
         try:
-            connection = self.connection()
-            # IMMEDIATE: a transaction that reads first and writes later fails at once beside another writer.
-            _patiently(connection, "BEGIN IMMEDIATE", deadline)
-            try:
-                yield connection
-                self._refuse_orphan()
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-            self._keep_wal_small(connection)
-        except sqlite3.Error as error:
-            raise translate(error, self.name) from error
+            yield
         finally:
+            del self._hurry.seconds
+
+    @contextlib.contextmanager
+    def holding_turn(self) -> Iterator[bool]:
+        """The turn to write for somebody's own SQL; whether it came in time. What is written within may enter again."""
+        gate = self.sidecar.gate
+        if not gate.acquire(self.busy_timeout):
+            yield False
+            return
+        self._hurry.held = gate.depth()
+        try:
+            yield True
+        finally:
+            self._hurry.held = 0
             gate.release()
-        if ring:
-            self.sidecar.ring()
+
+    def undo_interrupted(self) -> int:
+        """Undo what an interruption (Ctrl-C between two instructions) left of this thread's last stretch of work.
+
+        Returns:
+            How often this thread holds the gate rightly.
+        """
+        gate = self.sidecar.gate
+        rightly: int = getattr(self._hurry, "held", 0)
+        if gate.depth() > rightly:
+            connection = self.connection()
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            while gate.depth() > rightly:
+                gate.release()
+        return rightly
 
     def set_journal(self, mode: str) -> None:
         """Choose between WAL and a rollback journal; under the gate, since nobody else may use the file meanwhile."""
-        deadline = time.monotonic() + self.busy_timeout
         gate = self.sidecar.gate
         if not gate.acquire(self.busy_timeout):
             raise StoreBusy(f"{self.name}: others have been writing for too long. Try again.")
         try:
-            _patiently(self.connection(), f"PRAGMA journal_mode = {mode}", deadline)
+            connection = self.connection()
+            patiently(
+                lambda: connection.execute(f"PRAGMA journal_mode = {mode}").fetchone(), self.busy_timeout
+            )
         except sqlite3.Error as error:
             raise translate(error, self.name) from error
         finally:
@@ -307,7 +375,8 @@ class Sqlite:
     def data_version(self) -> int:
         """Changes whenever another connection has committed."""
         with self.reading() as connection:
-            version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+            row = patiently(lambda: connection.execute("PRAGMA data_version").fetchone(), self.patience)
+            version: int = row[0]
             return version
 
     def is_replaced(self) -> bool:
@@ -329,8 +398,15 @@ class Sqlite:
         Raises:
             StoreReplaced: it belongs to another file than the one this engine has worked on.
         """
+        if self.file is not None and self.path is not None and _file(self.path) != self.file:
+            self.orphaned = (
+                True  # to ask for a connection now might put a new file in the place of a moved one
+            )
+            raise StoreReplaced(_REPLACED.format(self.path))
         connection = self._get_connection(purpose)
         if not isinstance(connection, Connection):  # somebody's own _get_connection
+            if self.file is None and self.path is not None:
+                _refuse_network(self.path)
             prepare(connection, self._durability)
         if self.file is None and self.path is not None:
             self.file = _file(self.path)
@@ -339,35 +415,169 @@ class Sqlite:
             raise StoreReplaced(_REPLACED.format(self.path))
         return connection
 
-    def _refuse_orphan(self) -> None:
+    def refuse_orphan(self) -> None:
         if self.path is not None and self.is_replaced():
             self.orphaned = True
             raise StoreReplaced(_REPLACED.format(self.path))
 
-    def _keep_wal_small(self, connection: sqlite3.Connection) -> None:
+    def commit(self, connection: sqlite3.Connection) -> None:
+        """COMMIT, and copy the WAL back if it has become large.
+
+        By SQLite itself, which alone knows how much of the file is in use: it writes over it from the start
+        [m: 290 us a durable commit; 470 where the file is truncated and grows again]. A failure of that loses nothing.
+        """
         if self.path is None:
+            connection.execute("COMMIT")
             return
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_AT}")
         try:
-            if os.stat(f"{self.path}-wal").st_size < _CHECKPOINT_AT:
-                return
-        except OSError:
+            # With a rollback journal it waits for those who are just reading.
+            patiently(lambda: connection.execute("COMMIT"), self.patience)
+        finally:
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+
+
+class Session(Generic[T]):
+    """A stretch of work on this thread's connection; errors of SQLite come out translated.
+
+    Classes, not generators: an exception that comes while one is entered (Ctrl-C) must find the way back.
+    """
+
+    def __init__(self, engine: Sqlite, use: Callable[[sqlite3.Connection], T]) -> None:
+        self._engine = engine
+        self._use = use
+        self._depth = 0
+
+    def __enter__(self) -> T:
+        shield.enter()
+        try:
+            if self._takes_turns:
+                self._depth = self._engine.undo_interrupted()
+            return self._open()
+        except BaseException as error:
+            self._close()
+            if isinstance(error, sqlite3.Error):
+                raise translate(error, self._engine.name) from error
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            self._finish(error)
+        except sqlite3.Error as refused:
+            raise translate(refused, self._engine.name) from refused
+        finally:
+            self._close()
+        if isinstance(error, sqlite3.Error):
+            raise translate(error, self._engine.name) from error
+
+    @property
+    def _takes_turns(self) -> bool:
+        # One connection for all threads: nobody may read amid another's transaction.
+        return self._engine.path is None
+
+    def _open(self) -> T:
+        if self._takes_turns:
+            self._take_turn(self._engine.busy_timeout, None)
+        return self._use(self._engine.connection())
+
+    def _take_turn(self, wait: float, when_free: Callable[[], None] | None) -> None:
+        if not self._engine.sidecar.gate.acquire(wait, when_free):
+            raise StoreBusy(f"{self._engine.name}: others have been writing for too long. Try again.")
+
+    def _finish(self, error: BaseException | None) -> None:
+        pass
+
+    def _close(self) -> None:
+        try:
+            if self._takes_turns:
+                gate = self._engine.sidecar.gate
+                while gate.depth() > self._depth:
+                    gate.release()
+        finally:
+            shield.leave()
+
+
+class Writing(Session[T]):
+    """One write transaction: the gate, BEGIN IMMEDIATE, and COMMIT, or ROLLBACK if the block raises.
+
+    Raises:
+        StoreBusy: the turn did not come in time. Nothing was written.
+        StoreError: as :func:`translate` says. Nothing was written.
+    """
+
+    def __init__(
+        self,
+        engine: Sqlite,
+        use: Callable[[sqlite3.Connection], T],
+        wait: float | None = None,
+        when_free: Callable[[], None] | None = None,
+        *,
+        ring: bool = True,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Args:
+        engine: whose.
+        use: what the block gets of the connection.
+        wait: seconds to wait for the turn; None is ``busy_timeout``, or what ``hurried`` says.
+        when_free: see :meth:`gigq.store.gate.Gate.acquire`.
+        ring: ring the bell after the commit.
+        then: called after the commit.
+        """
+        super().__init__(engine, use)
+        self._wait = engine.patience if wait is None else wait
+        self._when_free = when_free
+        self._ring = ring
+        self._then = then
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def _takes_turns(self) -> bool:
+        return True
+
+    def _open(self) -> T:
+        deadline = time.monotonic() + self._wait
+        self._take_turn(self._wait, self._when_free)
+        connection = self._engine.connection()
+        if connection.in_transaction:
+            raise StoreError(
+                f"{self._engine.name}: this thread's connection is in a transaction. Commit it first."
+            )
+        self._connection = connection
+        # IMMEDIATE: a transaction that reads first and writes later fails at once beside another writer.
+        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), deadline - time.monotonic())
+        return self._use(connection)
+
+    def _finish(self, error: BaseException | None) -> None:
+        if error is not None or self._connection is None:
             return
-        # A failed checkpoint loses nothing: what was committed is in the WAL.
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        self._engine.refuse_orphan()
+        self._engine.commit(self._connection)
+        self._engine.refuse_orphan()  # it may have gone while COMMIT waited for the disk
+        if self._then is not None:
+            self._then()
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        committed = connection is not None and not connection.in_transaction
+        try:
+            if connection is not None and connection.in_transaction:
+                connection.execute("ROLLBACK")
+        finally:
+            super()._close()
+        if committed and self._ring:
+            self._engine.sidecar.ring()
 
 
-def _patiently(connection: sqlite3.Connection, statement: str, deadline: float) -> None:
-    """Execute it as soon as somebody who does not use the gate lets go; the wait hears signals."""
+def patiently(action: Callable[[], T], seconds: float) -> T:
+    """Do it as soon as somebody who does not use the gate lets go; the wait hears signals."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
-            connection.execute(statement).fetchone()
+            return action()
         except sqlite3.OperationalError as error:
             if not _is_busy(error) or time.monotonic() >= deadline:
                 raise
             time.sleep(_POLL)
-        else:
-            return
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
@@ -384,7 +594,7 @@ def _open_sidecar(path: str) -> FileSidecar:
     place = f"{os.path.realpath(path)}-lock"
     with _sidecars_lock:
         sidecar = _sidecars.get(place)
-        if sidecar is None or sidecar.is_replaced():
+        if sidecar is None or sidecar.closed or sidecar.is_replaced():
             try:
                 sidecar = _sidecars[place] = FileSidecar(place)
             except OSError as error:
@@ -412,10 +622,11 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _mine, _everyones
+    global _mine, _everyones, _sidecars_lock
     _mine = _PerThread()
     _everyones = weakref.WeakSet()
     _sidecars.clear()
+    _sidecars_lock = threading.Lock()  # a thread that this process does not have may have held it
 
 
 if hasattr(os, "register_at_fork"):

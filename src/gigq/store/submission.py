@@ -14,6 +14,8 @@ from gigq.store.transaction import Transaction, as_json
 
 _PIECE = 5000
 """Jobs in one statement: bounds the JSON text, not the transaction."""
+_BYTES = 16 * 1024 * 1024
+"""Of params in one statement."""
 
 
 class Plan(NamedTuple):
@@ -77,21 +79,15 @@ def insert(tx: Transaction, what: Plan, now: int) -> None:
     """Write a submission within the caller's transaction.
 
     Raises:
-        DuplicateJob, UnknownParent: see :mod:`gigq.errors`; the caller rolls back.
+        UnknownParent: see :mod:`gigq.errors`; the caller rolls back.
+        StoreError: an id is in the queue already, perhaps (see :func:`refuse_known`).
     """
     jobs = what.jobs
-    _refuse_known(tx, jobs)
     outside = _find(tx, what.outside)
     missing = [parent for parent in what.outside if parent not in outside]
     if missing:
         _refuse_unknown(jobs, missing[0])
-    base: int = tx.value("last_seq") + 1
-    for start in range(0, len(jobs), _PIECE):
-        piece = jobs[start : start + _PIECE]
-        tx.run(
-            "insert_jobs", jobs=as_json([_row(base + start + i, job) for i, job in enumerate(piece)]), now=now
-        )
-        tx.run("insert_params", rows=as_json([(base + start + i, job.params) for i, job in enumerate(piece)]))
+    base = _insert_one(tx, jobs[0], now) if len(jobs) == 1 else _insert_many(tx, jobs, now)
     _insert_edges(tx, what, base, outside)
     add_counts(tx, Counter((job.queue, JobStatus.PENDING.value) for job in jobs))
     settled_before = [
@@ -104,19 +100,43 @@ def insert(tx: Transaction, what: Plan, now: int) -> None:
         graph.cancel_doomed(tx, settled_before, now)
 
 
-def _row(seq: int, job: NewJob) -> tuple[object, ...]:
-    parents = len(job.dependencies)
+def _insert_one(tx: Transaction, job: NewJob, now: int) -> int:
+    values = (*_kind(job), len(job.dependencies), job.id, job.name, job.created_at, now)
+    seq = tx.add("insert_job", values)
+    tx.run("insert_params", base=seq, bodies=as_json([job.params]))
+    return seq
+
+
+def _insert_many(tx: Transaction, jobs: list[NewJob], now: int) -> int:
+    """In order; the number of the first."""
+    base: int = tx.value("last_seq") + 1
+    for start in range(0, len(jobs), _PIECE):
+        piece = jobs[start : start + _PIECE]
+        kinds: dict[tuple[object, ...], int] = {}
+        rows = [(job.id, job.name, job.created_at, kinds.setdefault(_kind(job), len(kinds))) for job in piece]
+        tx.run("insert_jobs", base=base + start, jobs=as_json(rows), kinds=as_json(list(kinds)), now=now)
+        _insert_params(tx, base + start, [job.params for job in piece])
+    return base
+
+
+def _insert_params(tx: Transaction, base: int, bodies: list[str]) -> None:
+    start = total = 0
+    for place, body in enumerate(bodies):
+        total += len(body)
+        if total > _BYTES and place > start:
+            tx.run("insert_params", base=base + start, bodies=as_json(bodies[start:place]))
+            start, total = place, len(body)
+    tx.run("insert_params", base=base + start, bodies=as_json(bodies[start:]))
+
+
+def _kind(job: NewJob) -> tuple[object, ...]:
+    """What many jobs of a submission have in common, in the order of ``kind_columns``."""
     return (
-        seq,
-        job.id,
         job.queue,
         job.priority,
-        parents,  # all of this submission are open; recount looks at those outside it
-        job.name,
         job.module,
         job.function,
         job.script,
-        parents,
         job.on_parent_failure,
         job.pass_parent_results,
         job.wants_parents,
@@ -125,7 +145,7 @@ def _row(seq: int, job: NewJob) -> tuple[object, ...]:
         job.timeout,
         job.retry_delay,
         job.description,
-        job.created_at,
+        len(job.dependencies),
     )
 
 
@@ -146,7 +166,8 @@ def _find(tx: Transaction, ids: list[str]) -> dict[str, int]:
     return {ids[place]: seq for place, seq, _ in tx.array("known_ids", list, ids=as_json(ids))}
 
 
-def _refuse_known(tx: Transaction, jobs: list[NewJob]) -> None:
+def refuse_known(tx: Transaction, jobs: list[NewJob]) -> None:
+    """DuplicateJob, if an id is in the queue already. Asked when the insert was refused, not before every one."""
     for start in range(0, len(jobs), _PIECE):
         known = _find(tx, [job.id for job in jobs[start : start + _PIECE]])
         if known:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from gigq.errors import StoreError
+from gigq.store.sqlite import translate
 from gigq.store.statements import load
 
 T = TypeVar("T")
@@ -20,13 +21,26 @@ _encode = msgspec.json.Encoder().encode
 
 
 def as_json(values: Any) -> str:
-    """The one JSON array in which a list travels into a statement."""
-    return _encode(values).decode()
+    """The one JSON array in which a list travels into a statement.
+
+    Raises:
+        StoreError: a text in it is not Unicode.
+    """
+    try:
+        return _encode(values).decode()
+    except UnicodeError as error:
+        raise StoreError(f"cannot be stored: {error}") from error
 
 
 @functools.cache
 def _decoder(kind: Any) -> Callable[[str], Any]:
     return msgspec.json.Decoder(list[kind]).decode
+
+
+def decode_array(kind: type[T], text: str) -> list[T]:
+    """The rows of a JSON array."""
+    rows: list[T] = _decoder(cast(Any, kind))(text)
+    return rows
 
 
 class Transaction:
@@ -45,6 +59,11 @@ class Transaction:
         """Execute; the number of rows changed."""
         return self._execute(self._texts[name], values).rowcount
 
+    def add(self, name: str, values: Sequence[Any]) -> int:
+        """Insert one row, bound by place (by name it takes longer: 27 us instead of 18 for 19 values); its number."""
+        number: int = self._execute(self._texts[name], values).fetchone()[0]
+        return number
+
     def value(self, name: str, /, **values: Any) -> Any:
         """The first column of the first row; None if there is no row."""
         row = self.row(name, **values)
@@ -61,8 +80,7 @@ class Transaction:
 
     def array(self, name: str, kind: type[T], /, **values: Any) -> list[T]:
         """The rows of a statement that answers in one JSON array."""
-        rows: list[T] = _decoder(cast(Any, kind))(self.value(name, **values))
-        return rows
+        return decode_array(kind, self.value(name, **values))
 
     def column(self, name: str, /, **values: Any) -> list[Any]:
         return [row[0] for row in self._read(name, values)[1]]
@@ -74,10 +92,11 @@ class Transaction:
         try:
             yield
         except BaseException as error:
-            self._execute("ROLLBACK TO one")
-            self._execute("RELEASE one")
+            with contextlib.suppress(sqlite3.Error):  # a full disk ends the whole transaction by itself
+                self._execute("ROLLBACK TO one")
+                self._execute("RELEASE one")
             if isinstance(error, sqlite3.Error):
-                raise StoreError(str(error)) from error
+                raise translate(error, "the database") from error
             raise
         self._execute("RELEASE one")
 

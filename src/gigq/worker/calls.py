@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
+from functools import partial
+from types import CoroutineType
 from typing import Any
 
 from gigq import callables, codec, log
@@ -27,7 +29,7 @@ _LONGEST_REPR = 100 * 1024
 class Call:
     """A claimed run on its way through an executor."""
 
-    __slots__ = ("abandoned", "finished", "key", "lease", "slot", "started")
+    __slots__ = ("abandoned", "cancel", "finished", "key", "lease", "slot", "started")
 
     def __init__(self, lease: Lease, slot: int) -> None:
         self.lease = lease
@@ -35,6 +37,8 @@ class Call:
         self.key = mark_key(lease.lease)
         self.started = 0
         """Monotonic nanoseconds; 0 before the start."""
+        self.cancel: Callable[[], object] | None = None
+        """Cancels the coroutine that is running, from any thread."""
         self.finished = False
         self.abandoned = False
         """Settled as a timeout while its thread went on."""
@@ -73,6 +77,7 @@ class Runner:
         clock: Clock,
         load: Callable[[str, str, str | None], Callable[..., Any]],
         parents: Callable[[Lease, int], list[Parent]],
+        params: Callable[[Lease], str],
     ) -> None:
         """Args:
         worker_id: for the log.
@@ -80,12 +85,14 @@ class Runner:
         clock: the time.
         load: the function of a reference (module, name, script).
         parents: the parents of a job; raises ParentResultsTooLarge above a number of bytes.
+        params: those of a job that were too large to come with its lease.
         """
         self._worker_id = worker_id
         self._marks = marks
         self._monotonic = clock.monotonic
         self._load = load
         self._parents = parents
+        self._params = params
         self._functions: dict[tuple[str, str, str | None], Callable[..., Any]] = {}
 
     def run(self, call: Call) -> Outcome:
@@ -102,7 +109,7 @@ class Runner:
             function = self._function(lease)
             if log.worker.isEnabledFor(20):
                 log.started(lease.id, lease.name, lease.attempts + 1, self._worker_id)
-            params = codec.decode(lease.params)
+            params = codec.decode(self._params(lease) if lease.params is None else lease.params)
             if lease.parents and self._wants_parents(lease, function):
                 params["parent_results"] = self._parent_results(lease)
             token = context.enter(
@@ -115,19 +122,17 @@ class Runner:
                 )
             )
             value = function(**params)
-            if inspect.iscoroutine(value):
-                import asyncio
-
-                value = asyncio.run(value)
+            if issubclass(type(value), CoroutineType):  # isinstance would ask the value, which may be hostile
+                value = _wait_for(value, call)
             return self._returned(call, value)
         except FunctionUnavailable as error:
             return Outcome(call, "unavailable", self._monotonic(), error=str(error))
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and _is_main_thread():
+            if _is_the_users(error):
                 raise
             return Outcome(call, "raised", self._monotonic(), error=describe(error))
         finally:
-            self._marks.finish(call.slot)
+            self._marks.finish(call.slot, call.key)
             if token is not None:
                 context.leave(token)
 
@@ -160,9 +165,37 @@ class Runner:
                 call, "returned", ended, result=codec.encode(value, "result", codec.MAX_RESULT), value=value
             )
         except InvalidValue as error:
-            return Outcome(
-                call, "unstorable", ended, error=f"{error}\n\nThe function returned:\n{_shown(value)}"
-            )
+            why = str(error)
+        except BaseException as error:
+            # The function did run: however its value resists, it must not run again.
+            if _is_the_users(error):
+                raise
+            why = f"result: cannot be stored as JSON ({_name(type(error))})"
+        return Outcome(call, "unstorable", ended, error=f"{why}\n\nThe function returned:\n{_shown(value)}")
+
+
+def _wait_for(coroutine: Coroutine[Any, Any, Any], call: Call) -> Any:
+    """Run a coroutine to its end, in a loop of its own, where it can be cancelled."""
+    import asyncio
+
+    async def cancellable() -> Any:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio.run made it
+        call.cancel = partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel)
+        try:
+            return await coroutine
+        finally:
+            call.cancel = None
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(cancellable())
+    # The caller of process_one is inside a loop, as in a notebook: that thread cannot run another one.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "gigq-coroutine") as thread:
+        return thread.submit(copy_context().run, asyncio.run, cancellable()).result()
 
 
 def too_large(lease: Lease, size: int) -> ParentResultsTooLarge:
@@ -174,30 +207,39 @@ def too_large(lease: Lease, size: int) -> ParentResultsTooLarge:
 
 
 def describe(error: BaseException) -> str:
-    """``ValueError: text``, then the traceback, without the frames of this package; capped, and safe to store."""
-    first = _first_line(error)
-    frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
-        frame = frame.tb_next
-    text = f"{first}\n\n{''.join(_lines(error.with_traceback(frame)))}"
-    return storable(text)[:_LONGEST_ERROR]
+    """``ValueError: text``, then the traceback, without the frames of this package; capped, and safe to store.
+
+    Whatever a hostile exception does when it is looked at, this returns.
+    """
+    text = f"{_first_line(error)}\n\n{_told(lambda: _traceback(error), 'its traceback')}"
+    return storable(text[:_LONGEST_ERROR])[:_LONGEST_ERROR]
 
 
 def _first_line(error: BaseException) -> str:
     kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    try:
-        text = str(error)
-    except BaseException as worse:  # noqa: BLE001 - a hostile exception must not end the worker
-        text = f"(it cannot be shown: {type(worse).__name__})"
+    name = _told(lambda: f"{kind.__module__}.{_name(kind)}", "its name").removeprefix("builtins.")
+    text = _told(lambda: str(error), "it")
     return f"{name}: {text}" if text else name
 
 
-def _lines(error: BaseException) -> list[str]:
+def _traceback(error: BaseException) -> str:
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame))
+
+
+def _told(tell: Callable[[], str], what: str) -> str:
     try:
-        return traceback.format_exception(error)
-    except BaseException as worse:  # noqa: BLE001 - as above
-        return [f"(its traceback cannot be shown: {type(worse).__name__})\n"]
+        return str.__str__(tell())  # a subclass of str would go on being hostile
+    except BaseException as worse:  # noqa: BLE001 - it must not end the worker
+        return f"({what} cannot be shown: {_name(type(worse))})"
+
+
+def _name(kind: type) -> str:
+    """Without asking its metaclass."""
+    name: str = type.__dict__["__qualname__"].__get__(kind)
+    return name
 
 
 def storable(text: str) -> str:
@@ -206,13 +248,13 @@ def storable(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    try:
-        return storable(repr(value))[:_LONGEST_REPR]
-    except BaseException as error:  # noqa: BLE001 - as above
-        return f"(its repr raised {type(error).__name__})"
+    return storable(_told(lambda: repr(value), "it")[:_LONGEST_REPR])[:_LONGEST_REPR]
 
 
-def _is_main_thread() -> bool:
+def _is_the_users(error: BaseException) -> bool:
+    """Whether it is Ctrl-C, which in the main thread is the user's and not the job's."""
+    if not issubclass(type(error), KeyboardInterrupt):
+        return False
     import threading
 
     return threading.current_thread() is threading.main_thread()

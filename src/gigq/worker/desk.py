@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from gigq import log
 from gigq.errors import StoreError
 from gigq.queue import JobQueue
 from gigq.store import Store
@@ -38,7 +39,8 @@ class Desk:
         self._seat: Seat | None = None
         self._runner: Runner | None = None
         self._upkeep: Upkeep | None = None
-        self._missing: set[Reference] = set()
+        self.missing: set[Reference] = set()
+        """Functions that this worker has tried to import in vain."""
 
     @property
     def store(self) -> Store:
@@ -57,14 +59,14 @@ class Desk:
         with self._guard:
             if self._runner is None:
                 self._runner = Runner(
-                    self._worker_id, seat.marks, self._queue.clock, self._load, self._parents
+                    self._worker_id, seat.marks, self._queue.clock, self._load, self._parents, self._params
                 )
             return self._runner
 
     def upkeep(self) -> Upkeep:
         with self._guard:
             if self._upkeep is None:
-                self._upkeep = Upkeep(self.store, self._queue.clock, self._worker_id, self._missing)
+                self._upkeep = Upkeep(self.store, self._queue.clock, self._worker_id, self.missing)
             return self._upkeep
 
     def leave(self) -> None:
@@ -79,15 +81,17 @@ class Desk:
     def tell_missing(self, lease: Lease, reason: str) -> None:
         """Once per function: this worker cannot run it, and its jobs wait for one that can."""
         reference = (lease.module, lease.function, lease.script)
-        if reference in self._missing:
+        if reference in self.missing:
             return
-        self._missing.add(reference)
-        print(
+        self.missing.add(reference)
+        told = (
             f"gigq: job {lease.id} ({lease.name}) needs {lease.module}.{lease.function}, which this worker cannot "
-            f"import: {reason}. It waits for a worker that can; start one from the project's folder.",
-            file=sys.stderr,
-            flush=True,
+            f"import: {reason}. It waits for a worker that can; start one from the project's folder."
         )
+        print(log.harmless(told), file=sys.stderr, flush=True)
+
+    def _params(self, lease: Lease) -> str:
+        return self.store.params(lease)
 
     def _parents(self, lease: Lease, limit: int) -> list[Parent]:
         large, parents = self.store.parents([lease.seq], limit)

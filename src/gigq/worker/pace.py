@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from gigq.store.sidecar import SLOTS
+
 BUDGET = 50_000_000
 """Nanoseconds of work that may wait behind each slot: a slow job is never hoarded."""
-AHEAD = 1024
-"""Calls that may wait, at most."""
+AHEAD = 1536
+"""Calls that may wait, at most [m: beside a spinning thread a fifth more than with 1024]."""
 BYTES_AHEAD = 4 * 1024 * 1024
 _WEIGHT = 0.2
 
@@ -15,6 +17,7 @@ class Pace:
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
+        self._most = min(slots + AHEAD, SLOTS)
         self._duration: float | None = None
         self._size = 0.0
 
@@ -34,8 +37,8 @@ class Pace:
     def in_flight(self) -> int:
         """How many calls may be under way and waiting, together."""
         if self._duration is None:
-            return self._slots
+            return min(self._slots, self._most)
         ahead = int(BUDGET * self._slots / max(self._duration, 1.0))
         if self._size > 0:
             ahead = min(ahead, int(BYTES_AHEAD / self._size))
-        return self._slots + min(ahead, AHEAD)
+        return min(self._slots + ahead, self._most)

@@ -13,6 +13,9 @@ from gigq.store.rows import Lease
 from gigq.store.sidecar import SLOTS, Marks
 from gigq.worker.calls import Call
 
+_FAREWELL = 1.0
+"""Seconds that a good-bye may wait for its turn; without it the free life lock tells the same."""
+
 
 class Seat:
     """Taken at the first claim, and held until :meth:`leave`, or until the process ends."""
@@ -30,9 +33,12 @@ class Seat:
         self._life = taken.life
         self.marks: Marks = store.engine.sidecar.marks(taken.area)
         self._slots = deque(range(SLOTS))
+        self._used = False
+        """Whether the history may name this worker."""
 
     def call(self, lease: Lease) -> Call:
         """A call with a slot for its start mark, which it keeps until it is settled."""
+        self._used = True
         return Call(lease, self._slots.popleft())
 
     def settled(self, call: Call) -> None:
@@ -42,7 +48,10 @@ class Seat:
         """Say good-bye. What is not settled will be rescued, as if the worker had died."""
         try:
             if len(self._slots) == SLOTS:
-                self._store.retire(self.number, self._clock.now())
+                with self._store.engine.hurried(_FAREWELL):
+                    if self._used:
+                        self._store.retire(self.number, self._clock.now())
+                    else:
+                        self._store.forget(self.number)
         finally:
-            self._life.close()
-            self.marks.close()
+            self._life.close()  # the marks stay: an abandoned thread may still write its own

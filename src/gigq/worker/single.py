@@ -9,12 +9,16 @@ from typing import Any, Protocol
 
 from gigq import codec, log
 from gigq.clock import Clock
+from gigq.errors import StoreError, StoreReplaced
 from gigq.status import End, JobStatus
+from gigq.store.extension import end_claim
 from gigq.store.rows import Lease, Settlement
 from gigq.worker import settling
 from gigq.worker.calls import Call, Outcome
 from gigq.worker.desk import Desk
 
+_LAST_WORD = 1.0
+"""Seconds that a write may wait for its turn when the process is about to end."""
 _RUN_WORDS = {JobStatus.TIMEOUT: "timeout", JobStatus.CANCELLED: "cancelled"}
 
 
@@ -37,6 +41,8 @@ class Single:
         self._clock = clock
         self._guard = threading.Lock()
         self._calls: dict[str, Call] = {}
+        self._unwritten: dict[str, Settlement] = {}
+        """Ends of runs that the database would not take; they are written before the next claim."""
         self._current = threading.local()
 
     @property
@@ -58,7 +64,12 @@ class Single:
         Raises:
             KeyboardInterrupt: in the main thread; the job was given back, uncharged.
         """
-        claimed = self._claim_under_gate() if own_claim else self._seams._claim_job()
+        self._write_again()
+        try:
+            claimed = self._claim_under_gate() if own_claim else self._seams._claim_job()
+        except KeyboardInterrupt:
+            self._leave_to_rescue()
+            raise
         if claimed is None:
             return False
         lease = self._desk.store.lease(claimed["id"], claimed["execution_id"])
@@ -70,11 +81,26 @@ class Single:
         self._current.job_id = lease.id
         try:
             self._run(call)
+        except KeyboardInterrupt:
+            self._leave_to_rescue()
+            raise
         finally:
             self._current.job_id = None
-            del self._calls[lease.lease]
-            seat.settled(call)
+            if lease.lease not in self._unwritten:
+                self._calls.pop(lease.lease, None)
+                seat.settled(call)
         return True
+
+    def _write_again(self) -> None:
+        for run, settlement in list(self._unwritten.items()):
+            self._write(settlement)
+            del self._unwritten[run]
+            self._desk.seat().settled(self._calls.pop(run))
+
+    def _leave_to_rescue(self) -> None:
+        """Ctrl-C may have come between a claim and its first line here: whoever rescues this seat gives it back."""
+        if not self._unwritten and len(self._calls) <= 1:
+            self._desk.leave()
 
     def complete(
         self, job_id: str, execution_id: str, status: JobStatus, result: Any, error: str | None
@@ -83,7 +109,7 @@ class Single:
         call = self._calls.get(execution_id)
         lease = call.lease if call else self._desk.store.lease(job_id, execution_id)
         if lease is None:
-            log.lease_lost(job_id, "", 0, self._worker_id)
+            self._tell_lost(job_id, execution_id)
             return
         now = self._clock.now()
         started_at = self._started_at(call) if call else lease.claimed_at
@@ -94,15 +120,41 @@ class Single:
             run = _RUN_WORDS.get(status, "failed")
             self._write(Settlement(lease, status.value, run, started_at, now, None, error, attempts=1))
 
+    def give_up(self) -> bool:
+        """Give back what is running, uncharged: the process is about to end; False if that could not be written."""
+        all_written = True
+        for call in list(self._calls.values()):
+            with self._guard:
+                if call.finished or call.abandoned:
+                    continue
+                call.abandoned = True
+            try:
+                with self._desk.store.engine.hurried(_LAST_WORD):
+                    self._write(self._settlement(call, "stopped", error="stopped by the end of its worker"))
+            except StoreError:
+                self._desk.seat().marks.finish(
+                    call.slot, call.key
+                )  # whoever rescues it is not to charge it for our end
+                all_written = False
+        return all_written
+
+    def _tell_lost(self, job_id: str, execution_id: str) -> None:
+        job, runs = self._desk.store.record(job_id) or ({"name": "unknown"}, [])
+        run = next((run["run"] for run in runs if run["id"] == execution_id), 0)
+        log.lease_lost(job_id, job["name"], run, self._worker_id)
+
     def _claim_under_gate(self) -> dict[str, Any] | None:
         self._desk.seat()
-        engine = self._desk.store.engine
-        if not engine.sidecar.gate.acquire(engine.busy_timeout):
-            return None
-        try:
-            return self._seams._claim_job()
-        finally:
-            engine.sidecar.gate.release()
+        store, now = self._desk.store, self._clock.now()
+        if store.peek().is_due(now):
+            store.exchange([], None, now)  # its own SQL claims, but does not promote
+        with store.engine.holding_turn() as has_come:
+            if not has_come:
+                return None
+            try:
+                return self._seams._claim_job()
+            finally:
+                end_claim(store.engine)
 
     def _run(self, call: Call) -> None:
         try:
@@ -140,8 +192,15 @@ class Single:
         return self._clock.now() - (self._clock.monotonic() - call.started) // 1000
 
     def _write(self, settlement: Settlement) -> None:
-        done = self._desk.store.exchange([settlement], None, self._clock.now())
         lease = settlement.lease
+        try:
+            done = self._desk.store.exchange([settlement], None, self._clock.now())
+        except StoreReplaced:
+            raise
+        except StoreError:
+            if lease.lease in self._calls:
+                self._unwritten[lease.lease] = settlement
+            raise
         if done.lost:
             log.lease_lost(lease.id, lease.name, lease.attempts + 1, self._worker_id)
         else:
@@ -161,6 +220,7 @@ class Single:
             yield
         finally:
             timer.cancel()
+            timer.join()  # one that has fired is just writing the end of the run
 
     def _give_up(self, call: Call) -> None:
         with self._guard:

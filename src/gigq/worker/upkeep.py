@@ -11,7 +11,7 @@ from gigq.worker.chores.rescue import Rescue
 
 _EVERY = 1_000_000_000
 _IMPORTS_EVERY = 10
-"""Turns between two looks at what is held for want of a module."""
+"""So many times more seldom: a look at what is held for want of a module."""
 
 
 class Upkeep:
@@ -24,7 +24,7 @@ class Upkeep:
         self._missing = missing
         self.rescue = Rescue(store, clock)
         self._next = clock.monotonic()
-        self._turn = 0
+        self._imports_next = clock.monotonic()
 
     def is_due(self) -> bool:
         return self._clock.monotonic() >= self._next
@@ -39,14 +39,19 @@ class Upkeep:
             StoreError: the database cannot be written now; the next turn tries again.
         """
         self._next = self._clock.monotonic() + _EVERY
-        self._turn += 1
         settled = self.rescue.dead_workers(mine) + self.rescue.overdue(mine)
         self.announce(settled)
-        released = 0
-        if self._turn % _IMPORTS_EVERY == 1:
-            released = imports.release(self._store, self._missing)
-            imports.expire(self._store, self._clock.now())
+        released = self.look_after_imports()
         return bool(settled or released)
+
+    def look_after_imports(self) -> int:
+        """Now and then: let go what was held for want of a module, if this worker might have it; how many."""
+        if self._clock.monotonic() < self._imports_next:
+            return 0
+        self._imports_next = self._clock.monotonic() + _IMPORTS_EVERY * _EVERY
+        released = imports.release(self._store, self._missing)
+        imports.expire(self._store, self._clock.now())
+        return released
 
     def announce(self, settled: list[Settlement]) -> None:
         for settlement in settled:

@@ -19,6 +19,7 @@ class Waker:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._read, selectors.EVENT_READ)
         self._watch: Watch | None = None
+        self._rang = False
 
     def listen(self, watch: Watch) -> None:
         """Wake for the bell too."""
@@ -30,6 +31,11 @@ class Waker:
         """Safe in any thread, and in a signal handler."""
         with contextlib.suppress(OSError):  # full: it will wake anyway
             self._write.send(b"!")
+
+    def ring(self) -> None:
+        """Wake as the bell: that of a store in memory has no descriptor to be heard on."""
+        self._rang = True
+        self.wake()
 
     def sleep(self, seconds: float) -> bool:
         """Until woken, at most so long; whether the bell rang."""
@@ -45,6 +51,8 @@ class Waker:
             elif self._watch is not None:
                 self._watch.drain()
                 rang = True
+        if self._rang:
+            self._rang, rang = False, True
         return rang
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gigq import callables, ids, log
 from gigq.clock import SYSTEM, Clock
-from gigq.errors import GigQError, InvalidJob
+from gigq.errors import GigQError, InvalidJob, StoreError, StoreReplaced
 from gigq.queue import JobQueue
 from gigq.status import JobStatus
 from gigq.store.exchange import Claim
@@ -70,9 +70,11 @@ class Worker:
             raise InvalidJob(f"concurrency: a whole number of at least 1, not {concurrency!r}")
         if not isinstance(polling_interval, int | float) or not 0 < polling_interval < 1e6:
             raise InvalidJob(f"polling_interval: seconds above 0, not {polling_interval!r}")
+        if grace is not None and not (isinstance(grace, int | float) and grace >= 0):
+            raise InvalidJob(f"grace: seconds from 0 up, or None for as long as it takes, not {grace!r}")
         if isinstance(db_path, JobQueue):
             self._queue = db_path
-        elif os.fspath(db_path) == ":memory:":
+        elif db_path == ":memory:":
             raise InvalidJob(
                 'Worker(":memory:") would have a queue of its own, without jobs. '
                 'Pass the queue itself: queue = JobQueue(":memory:"); Worker(queue)'
@@ -88,6 +90,7 @@ class Worker:
         self._grace = grace
         self._waker: Waker | None = None
         self._stop_by: float | None = None
+        self._told_stopping = False
         self._desk = Desk(self._queue, self.worker_id, self._load)
         self._single = Single(self._desk, self, self.worker_id, self._clock)
 
@@ -107,6 +110,7 @@ class Worker:
             raise GigQError(f"worker {self.worker_id} is running already")
         self.running = True
         self._stop_by = None
+        self._told_stopping = False
         log.worker_started(self.worker_id, self.concurrency)
         try:
             with stop_on_signals(self._on_signal):
@@ -128,8 +132,7 @@ class Worker:
             grace: Seconds after which jobs that are still running are given back, uncharged, and the process
                 ends, since a thread cannot be stopped. None waits as long as they take.
         """
-        if self.running:
-            log.worker_stopping(self.worker_id)
+        # Called by the signal handlers too, so it neither logs nor takes a lock.
         self._stop_by = None if grace is None else time.monotonic() + grace
         self.running = False
         waker = self._waker
@@ -147,7 +150,9 @@ class Worker:
         """
         callables.end_load()
         self._check_for_timeouts()
-        self._desk.upkeep().announce(self._desk.upkeep().rescue.dead_workers(self._desk.seat().number))
+        upkeep = self._desk.upkeep()
+        upkeep.announce(upkeep.rescue.dead_workers(self._desk.seat().number))
+        upkeep.look_after_imports()
         return self._single.process_next(own_claim=self._owns_claim)
 
     def close(self) -> None:
@@ -186,7 +191,8 @@ class Worker:
         store, now = self._queue._store, self._clock.now()
         if not store.peek().has_work(now):
             return None
-        claimed = store.exchange([], Claim(self._desk.seat().number, 1), now).claimed
+        what = Claim(self._desk.seat().number, 1, without=self._desk.missing)
+        claimed = store.exchange([], what, now).claimed
         if not claimed:
             return None
         lease = claimed[0]
@@ -218,12 +224,12 @@ class Worker:
     # -- the loop ----------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        seat = self._desk.seat()
+        store, seat = self._queue._store, self._desk.seat()
         waker = self._waker = Waker()
-        waker.listen(self._queue._store.engine.sidecar.watch(waker.wake))
+        waker.listen(store.engine.sidecar.watch(waker.ring))
         threads = Threads(self.concurrency, self._desk.runner().run, waker.wake)
         loop = self._loop = Loop(
-            self._queue._store,
+            store,
             seat,
             threads,
             self._desk.upkeep(),
@@ -233,13 +239,14 @@ class Worker:
             polling_interval=self.polling_interval,
             should_stop=self._grace_left,
             on_missing=self._desk.tell_missing,
+            missing=self._desk.missing,
         )
         try:
             all_given_back = loop.run()
         finally:
             self._waker = self._loop = None
             waker.close()
-            self._queue._store.engine.sidecar.gate.leave_line()
+            store.engine.sidecar.gate.leave_line()  # the queue's own store may be another by now
             threads.close()
         if loop.gave_up or not all_given_back:
             self._end_process(0 if all_given_back else 1)
@@ -256,20 +263,41 @@ class Worker:
             for thread in threads:
                 thread.join(0.1)
             if (left := self._grace_left()) is not None and left <= 0:
-                self._end_process(1)
+                self._end_process(0 if self._single.give_up() else 1)
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    _failure: BaseException | None = None
+    """What ended a thread that works through seams, and with it the worker."""
 
     def _work_one_by_one(self) -> None:
-        upkeep = self._desk.upkeep()
         try:
             while self.running:
-                if upkeep.is_due():
-                    upkeep.run_once(self._desk.seat().number)
-                if not self._single.process_next(own_claim=self._owns_claim):
-                    self._pause()
+                try:
+                    self._work_once()
+                except StoreReplaced:
+                    raise
+                except StoreError as error:  # it is held, and tried again
+                    log.worker_waits_for_store(self.worker_id, error)
+                    time.sleep(min(1.0, self.polling_interval))
+        except BaseException as error:  # noqa: BLE001 - told by start(), in the caller's thread
+            self._failure = error
+            self.running = False
         finally:
             self._queue.close()
 
+    def _work_once(self) -> None:
+        upkeep = self._desk.upkeep()
+        if upkeep.is_due():
+            upkeep.run_once(self._desk.seat().number)
+        if not self._single.process_next(own_claim=self._owns_claim):
+            self._pause()
+
     def _pause(self) -> None:
+        if self.db_path == ":memory:":  # one connection, whose own commits change no version
+            time.sleep(min(0.05, self.polling_interval))
+            return
         until = time.monotonic() + self.polling_interval
         version = self._queue._store.engine.data_version()
         while (
@@ -280,11 +308,14 @@ class Worker:
     def _grace_left(self) -> float | None:
         if self.running:
             return None
+        if not self._told_stopping:
+            self._told_stopping = True
+            log.worker_stopping(self.worker_id)
         return float("inf") if self._stop_by is None else self._stop_by - time.monotonic()
 
     def _on_signal(self, times: int) -> None:
         """The first one asks; the second ends it."""
-        self.stop(grace=0 if times > 1 else self._grace)
+        self.stop(0 if times > 1 else self._grace)
 
     def _end_process(self, code: int) -> None:
         """Threads cannot be stopped: what was given back must not go on here."""
@@ -303,6 +334,11 @@ class Worker:
         return type(self)._claim_job is not Worker._claim_job
 
     def _load(self, module: str, name: str, script: str | None) -> Callable[..., Any]:
-        if script is not None and type(self)._import_function is Worker._import_function:
+        # The seam knows module and name only: for another script's function it would find this one's.
+        if script is not None and not (self._imports_by_itself and callables.is_own_main(script)):
             return callables.load(module, name, script)
         return self._import_function(module, name)
+
+    @property
+    def _imports_by_itself(self) -> bool:
+        return type(self)._import_function is not Worker._import_function

@@ -15,7 +15,7 @@ CREATE TABLE job (
     crashes INTEGER NOT NULL DEFAULT 0,
     runs INTEGER NOT NULL DEFAULT 0,         -- rows in execution
     execution_id TEXT,                       -- the lease, or the last one
-    worker INTEGER,                          -- number in worker; NULL for a worker of gigq 0.5.1
+    worker INTEGER,                          -- number in worker; negative for one of gigq 0.5.1
     name TEXT NOT NULL,
     function_module TEXT NOT NULL,
     function_name TEXT NOT NULL,
@@ -87,6 +87,13 @@ CREATE TABLE worker (
     ended_at INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX worker_area ON worker (area) WHERE area IS NOT NULL;
+
+-- On a shared folder (FUSE, 9p) the one host that works on the file; elsewhere no row.
+CREATE TABLE place (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    host TEXT NOT NULL,
+    boot TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE counts (
     queue TEXT NOT NULL,

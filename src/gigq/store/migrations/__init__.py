@@ -11,15 +11,16 @@ from importlib import resources
 from typing import NamedTuple
 
 from gigq.errors import StoreMissing, StoreUnusable, StoreVersion
-from gigq.store import places
+from gigq.store import hosts, statistics
 from gigq.store.migrations import legacy
-from gigq.store.sqlite import Sqlite
+from gigq.store.sqlite import Sqlite, patiently
 
 APPLICATION_ID = 0x47694751
 """``GiGQ`` in ASCII."""
 
 NUMBERED: tuple[str, ...] = ("0001_core.sql",)
 NEWEST = len(NUMBERED)
+_CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|VIEW|INDEX)(?: IF NOT EXISTS)? (\w+)")
 
 
 class State(NamedTuple):
@@ -40,8 +41,11 @@ def ensure(engine: Sqlite, *, create: bool) -> None:
         StoreUnusable: the file belongs to another application.
     """
     with engine.reading() as connection:
-        state = look(connection, engine.name)
+        state = patiently(lambda: look(connection, engine.name), engine.busy_timeout)
     if state.version == NEWEST:
+        hosts.leave_wal(engine)
+        if create:
+            statistics.forget(engine)
         return
     if not create:
         wanted = "a queue of an older gigq" if state.is_old or state.version else "no queue"
@@ -49,11 +53,13 @@ def ensure(engine: Sqlite, *, create: bool) -> None:
             f"{engine.name}: holds {wanted}, and initialize=False neither creates nor migrates. "
             "Run 'gigq db migrate', or open it with initialize=True once."
         )
-    _choose_journal(engine)
+    hosts.choose_journal(engine)
     with engine.writing() as connection:
         state = look(connection, engine.name)  # somebody else may have been faster
         if state.is_old:
             legacy.set_aside(connection)
+        if state.version == 0:
+            _refuse_taken_names(connection, engine.name)
         for number, name in enumerate(NUMBERED[state.version :], start=state.version + 1):
             for statement in _statements(name):
                 connection.execute(statement)
@@ -80,19 +86,23 @@ def look(connection: sqlite3.Connection, name: str) -> State:
                 "Upgrade gigq ('pip install --upgrade gigq'); nothing was changed."
             )
         return State(version, is_old=False)
-    if application != 0:
-        raise StoreUnusable(
-            f"{name}: is a database of another application (application_id {application}). Name another file."
-        )
+    # An application that numbers its own tables would take our number for one of its own.
+    for pragma, number in (("application_id", application), ("user_version", version)):
+        if number != 0:
+            raise StoreUnusable(
+                f"{name}: is a database of another application ({pragma} {number}). Name another file."
+            )
     return State(0, is_old=legacy.is_old(connection))
 
 
-def _choose_journal(engine: Sqlite) -> None:
-    """WAL, but for folders that are shared into this machine, where it would not be safe."""
-    if engine.path is None:
-        return
-    mode = "DELETE" if places.is_shared_folder(places.file_system(engine.path)) else "WAL"
-    engine.set_journal(mode)
+def _refuse_taken_names(connection: sqlite3.Connection, name: str) -> None:
+    """StoreUnusable where somebody has tables of the names of ours; to live beside others is fine."""
+    ours = {match[1] for statement in _statements(NUMBERED[0]) if (match := _CREATES.match(statement))}
+    theirs = {row[0] for row in connection.execute("SELECT name FROM sqlite_master").fetchall()}
+    if taken := sorted(ours & theirs):
+        raise StoreUnusable(
+            f"{name}: has a table {taken[0]!r} of another application. Name another file; nothing was changed."
+        )
 
 
 def _statements(name: str) -> list[str]:

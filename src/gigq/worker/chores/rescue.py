@@ -9,11 +9,21 @@ from gigq import ids
 from gigq.clock import SECOND, Clock
 from gigq.store import Store
 from gigq.store.rows import Lease, Settlement, WorkerRow
-from gigq.store.sidecar import Mark
+from gigq.store.sidecar import Mark, Sidecar
 from gigq.worker import settling
 
 GRACE = 10 * SECOND
 """What a living worker gets beyond the timeout to settle its own run."""
+
+
+def is_dead(row: WorkerRow, sidecar: Sidecar) -> bool:
+    """Whether a worker that has not said good-bye will never do so."""
+    if row.boot != ids.boot_id():
+        return True
+    if row.sidecar == sidecar.identity:
+        return not sidecar.is_alive(row.area)
+    # It holds its life lock on a sidecar that was replaced. Living, it will notice and stop.
+    return row.pid != os.getpid() and ids.process_birth(row.pid) != row.birth
 
 
 class Rescue:
@@ -30,7 +40,7 @@ class Rescue:
         settled: list[Settlement] = []
         sidecar = self._store.engine.sidecar
         for row in self._store.workers():
-            if row.number == mine or not self._is_dead(row):
+            if row.number == mine or not is_dead(row, sidecar):
                 continue
             same_place = row.boot == ids.boot_id() and row.sidecar == sidecar.identity
             marks = sidecar.read_marks(row.area) if same_place else {}
@@ -38,15 +48,6 @@ class Rescue:
             settled += self._settle([self._of_the_dead(lease, row, marks) for lease in leases])
             self._store.retire(row.number, self._clock.now())
         return settled
-
-    def _is_dead(self, row: WorkerRow) -> bool:
-        sidecar = self._store.engine.sidecar
-        if row.boot != ids.boot_id():
-            return True
-        if row.sidecar == sidecar.identity:
-            return not sidecar.is_alive(row.area)
-        # It holds its life lock on a sidecar that was replaced. Living, it will notice and stop.
-        return row.pid != os.getpid() and ids.process_birth(row.pid) != row.birth
 
     def _of_the_dead(self, lease: Lease, row: WorkerRow, marks: dict[bytes, Mark]) -> Settlement:
         now = self._clock.now()
@@ -93,7 +94,8 @@ class Rescue:
         mark = marks.get(ids.mark_key(lease.lease))
         if mark is not None:
             return mark.started
-        if (by_claim or lease.worker is None) and lease.claimed_at is not None:
+        of_old = lease.worker is None or lease.worker < 0
+        if (by_claim or of_old) and lease.claimed_at is not None:
             return self._clock.monotonic() - (self._clock.now() - lease.claimed_at) * 1000
         seen[lease.lease] = self._seen.get(lease.lease, self._clock.monotonic())
         return seen[lease.lease]

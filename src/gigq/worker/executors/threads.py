@@ -6,12 +6,13 @@ slot gets a new thread, and what it still returns is dropped.
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
+from gigq import shield
 from gigq.worker.calls import Call, Outcome
 
 
@@ -87,7 +88,12 @@ class Threads:
             call.abandoned = True
             del self._running[ident]
             self.abandoned += 1
-            _interrupt(ident)
+            cancel = call.cancel
+            if cancel is None:
+                shield.ask_to_stop(ident)
+            else:
+                with contextlib.suppress(RuntimeError):  # its loop has just ended
+                    cancel()
         self._start_thread()
         return True
 
@@ -102,15 +108,17 @@ class Threads:
 
     def _serve(self) -> None:
         ident = threading.get_ident()
+        shield.register()
         call: Call | None = None
         try:
             while (call := self._calls.get()) is not None:
                 self._running[ident] = call
                 if not self._deliver(ident, call, self._run(call)):
                     return
-        except _Overdue:
+        except shield.Asked:
             pass  # asked to stop when the job itself was just over
         finally:
+            shield.unregister()
             if call is not None and call.abandoned:
                 self._end_abandoned(call)
 
@@ -133,12 +141,3 @@ class Threads:
             self._late.append(call)
         if self._asleep:
             self._wake()
-
-
-class _Overdue(BaseException):
-    """Raised in a thread whose job ran past its timeout."""
-
-
-def _interrupt(ident: int) -> None:
-    """Raise in a thread; it arrives when the thread next runs Python code."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(_Overdue))

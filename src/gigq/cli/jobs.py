@@ -1,0 +1,230 @@
+"""``gigq status``, ``list``, ``stats``, ``cancel``, ``requeue``, ``clear``."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gigq.cli import exits, output
+from gigq.cli.options import Command, Settings, pass_settings
+from gigq.log import harmless
+from gigq.status import JobStatus
+
+if TYPE_CHECKING:
+    from gigq.queue import JobQueue
+
+STATUSES = [status.value for status in JobStatus]
+_DAYS = 36_500
+_DAY = 86_400_000_000
+_OTHERS = 65
+"""Columns that a list needs beside ids and names; in a narrower terminal each job takes two lines."""
+_NAME = 30
+
+
+def find(settings: Settings, queue: JobQueue | None, text: str) -> str | None:
+    """The whole id of what was asked for; None, and told, if there is no such job."""
+    from gigq import admin
+
+    job_id = None if queue is None else admin.resolve(queue, text)
+    if job_id is None:
+        output.complain(not_found(settings, text))
+    return job_id
+
+
+def not_found(settings: Settings, text: str) -> str:
+    return f"Job {output.one_line(text)} not found. See which there are: {settings.command('list')}"
+
+
+@click.command("status", cls=Command)
+@click.argument("job", metavar="JOB")
+@click.option("--show-params", is_flag=True, help="Its parameters too.")
+@click.option("--show-result", is_flag=True, help="Its result too.")
+@click.option("--show-executions", is_flag=True, help="Its runs too, oldest first.")
+@pass_settings
+def status(settings: Settings, job: str, show_params: bool, show_result: bool, show_executions: bool) -> int:
+    """Show one job."""
+    with settings.existing() as queue:
+        job_id = find(settings, queue, job)
+        found: dict[str, Any] = {"exists": False}
+        if queue is not None and job_id is not None:
+            found = queue.get_status(job_id)
+    if settings.json:
+        output.as_json(found)
+        return exits.OK if found["exists"] else exits.REFUSED
+    if not found["exists"]:
+        return exits.REFUSED
+    _show(found)
+    if show_params and found["params"]:
+        output.say("\nParameters:")
+        _show_values(found["params"])
+    if show_result and found["result"] is not None:
+        output.say("\nResult:")
+        _show_values(found["result"])
+    if show_executions and found["executions"]:
+        output.say("\nExecutions:")
+        output.table(
+            ["ID", "Started", "Completed", "Status"],
+            [
+                [run["id"], output.time(run["started_at"]), output.time(run["completed_at"]), run["status"]]
+                for run in found["executions"]
+            ],
+        )
+    return exits.OK
+
+
+def _show(found: dict[str, Any]) -> None:
+    pairs = [
+        ("Job", f"{found['name']} ({found['id']})"),
+        ("Status", found["status"]),
+        ("Created", output.time(found["created_at"])),
+        ("Updated", output.time(found["updated_at"])),
+        ("Started", output.time(found["started_at"])),
+        ("Completed", output.time(found["completed_at"])),
+        ("Attempts", f"{found['attempts']} / {found['max_attempts']}"),
+    ]
+    if found["worker_id"]:
+        pairs.append(("Worker", found["worker_id"]))
+    first, _, rest = (found["error"] or "").partition("\n")
+    if first:
+        pairs.append(("Error", first))
+    output.fields(pairs)
+    for line in harmless(rest).strip("\n").splitlines():
+        output.say(f"  {line}".rstrip())
+
+
+def _show_values(value: Any) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            output.say(f"  {output.one_line(key)}: {output.one_line(item)}")
+    else:
+        output.say(f"  {output.one_line(value)}")
+
+
+@click.command("list", cls=Command)
+@click.option("--status", "wanted", type=click.Choice(STATUSES), help="Only those.")
+@click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="How many at most.")
+@pass_settings
+def list_(settings: Settings, wanted: str | None, limit: int) -> int:
+    """List jobs, newest first."""
+    with settings.existing() as queue:
+        found = queue.list_jobs(status=wanted, limit=limit + 1) if queue is not None and limit else []
+    shown = found[:limit]
+    if settings.json:
+        output.as_json(shown)
+    elif not shown:
+        output.say("No jobs found.")
+    else:
+        _draw(shown)
+    if len(found) > limit:
+        output.complain(f"These are the newest {limit}; --limit shows more.")
+    return exits.OK
+
+
+def _draw(jobs: list[dict[str, Any]]) -> None:
+    rows = [_row(job) for job in jobs]
+    ids, names = (max(len(row[place]) for row in rows) for place in (0, 1))
+    if output.is_terminal() and shutil.get_terminal_size().columns < ids + _OTHERS + min(names, _NAME):
+        stacked = [[f"{row[0]}\n{row[1]}", row[2], row[3], f"{row[4]}\n{row[5]}"] for row in rows]
+        head = ["ID\nName", "Status", "Priority", "Created\nUpdated"]
+        output.table(head, stacked, numbers=[2], folds=0, widest=ids)
+    else:
+        head = ["ID", "Name", "Status", "Priority", "Created", "Updated"]
+        output.table(head, rows, numbers=[3], folds=1)
+
+
+def _row(job: dict[str, Any]) -> list[str]:
+    times = (output.time(job["created_at"]), output.time(job["updated_at"]))
+    cells = (job["id"], job["name"], job["status"], job["priority"], *times)
+    return [output.one_line(cell) for cell in cells]
+
+
+@click.command("stats", cls=Command)
+@pass_settings
+def stats(settings: Settings) -> int:
+    """Count the jobs by status."""
+    with settings.existing() as queue:
+        counts = queue.stats() if queue is not None else dict.fromkeys([*STATUSES, "total"], 0)
+    if settings.json:
+        output.as_json(counts)
+    else:
+        output.table(["Status", "Count"], [[word, str(count)] for word, count in counts.items()], numbers=[1])
+    return exits.OK
+
+
+@click.command("cancel", cls=Command)
+@click.argument("job", metavar="JOB")
+@pass_settings
+def cancel(settings: Settings, job: str) -> int:
+    """Call off a pending job, and the jobs that wait for it."""
+    from gigq import admin
+
+    with settings.existing() as queue:
+        job_id = None if queue is None else admin.resolve(queue, job)
+        if queue is None or job_id is None:
+            output.complain(f"Could not cancel job {output.one_line(job)}. {not_found(settings, job)}")
+            return exits.REFUSED
+        if not queue.cancel(job_id):
+            now = queue.get_status(job_id).get("status", "gone")
+            output.complain(
+                f"Could not cancel job {job_id}. It is {now}, and only pending jobs can be cancelled. "
+                f"See more: {settings.command('status', job_id)}"
+            )
+            return exits.REFUSED
+    if settings.json:
+        output.as_json({"id": job_id, "cancelled": True})
+    else:
+        output.say(f"Job {job_id} cancelled.")
+    return exits.OK
+
+
+@click.command("requeue", cls=Command)
+@click.argument("job", metavar="JOB")
+@pass_settings
+def requeue(settings: Settings, job: str) -> int:
+    """Start a failed, timed-out or cancelled job anew."""
+    from gigq import admin
+
+    with settings.existing() as queue:
+        job_id = None if queue is None else admin.resolve(queue, job)
+        if queue is None or job_id is None:
+            output.complain(f"Could not requeue job {output.one_line(job)}. {not_found(settings, job)}")
+            return exits.REFUSED
+        refusal = admin.requeue(queue, job_id)
+    if refusal is not None:
+        output.complain(
+            f"Could not requeue job {job_id}. {refusal[:1].upper()}{refusal[1:]}. "
+            f"Failed, timed-out and cancelled jobs can be requeued; see it: {settings.command('status', job_id)}"
+        )
+        return exits.REFUSED
+    if settings.json:
+        output.as_json({"id": job_id, "requeued": True})
+    else:
+        output.say(f"Job {job_id} requeued.")
+    return exits.OK
+
+
+@click.command("clear", cls=Command)
+@click.option(
+    "--before",
+    type=click.FloatRange(min=0, max=_DAYS),
+    metavar="DAYS",
+    help="Only those that ended more than so many days ago.",
+)
+@pass_settings
+def clear(settings: Settings, before: float | None) -> int:
+    """Remove completed and cancelled jobs.
+
+    Their results and their history go with them. Those that a job which has not completed depends on are spared.
+    """
+    from gigq.clock import SYSTEM, to_iso
+
+    moment = to_iso(SYSTEM.now() - round(before * _DAY)) if before else None
+    with settings.existing() as queue:
+        gone = queue.clear_completed(moment) if queue is not None else 0
+    if settings.json:
+        output.as_json({"cleared": gone})
+    else:
+        output.say(f"Cleared {gone} completed jobs.")
+    return exits.OK

@@ -1,0 +1,170 @@
+"""``gigq submit``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gigq.cli import exits, imports, output
+from gigq.cli.options import Command, Settings, pass_settings
+
+if TYPE_CHECKING:
+    from gigq.job import Job
+    from gigq.queue import JobQueue
+
+
+def _parameters(_context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
+    """``key=value`` each; the value is JSON if it parses as JSON, else the text itself."""
+    params: dict[str, Any] = {}
+    for word in given:
+        key, equals, text = word.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{word!r} is not of the form key=value.", param=option)
+        try:
+            # NaN and Infinity are not JSON, whatever Python's parser says.
+            params[key] = json.loads(text, parse_constant=_refuse)
+        except ValueError:
+            params[key] = text
+        except RecursionError:
+            raise click.BadParameter(f"{key}: nested too deeply.", param=option) from None
+    return params
+
+
+def _refuse(word: str) -> Any:
+    raise ValueError(word)
+
+
+def _seconds(_context: click.Context, option: click.Parameter, text: str | None) -> float | str | None:
+    """Seconds above 0; the word ``none`` for no limit, which None (not given) is not."""
+    if text is None or text.lower() == "none":
+        return text and text.lower()
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not seconds > 0:
+        raise click.BadParameter(f"{text!r} is neither seconds above 0 nor 'none'.", param=option)
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+_EPILOG = """\b
+Examples:
+  gigq submit mymodule.fetch -p url=https://example.com
+  gigq submit mymodule.report -p year=2026 -p 'tags=["a"]' --priority 5
+"""
+
+
+@click.command("submit", cls=Command, epilog=_EPILOG)
+@click.argument("function", metavar="MODULE.FUNCTION")
+@click.option("--name", help="Name of the job.  [default: the function's]")
+@click.option(
+    "-p",
+    "--param",
+    "params",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_parameters,
+    help="A parameter of the function, repeatable. The value is JSON if it parses as JSON, else text.",
+)
+@click.option("--priority", type=int, help="Higher runs first.  [default: 0]")
+@click.option("--max-attempts", type=click.IntRange(min=1), help="How often it is tried.  [default: 3]")
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    callback=_seconds,
+    help="Seconds that a run may take; 'none' for no limit.  [default: 300]",
+)
+@click.option("--description", help="What it is for.")
+@click.option(
+    "--retry-delay",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Seconds before a failed run is repeated.  [default: 0]",
+)
+@pass_settings
+def submit(settings: Settings, /, function: str, params: dict[str, Any], **options: Any) -> int:
+    """Submit a function as a job.
+
+    MODULE.FUNCTION is imported from the working directory or wherever Python finds it. If it is a @task, its options
+    are the defaults of the flags.
+    """
+    given = {field: value for field, value in options.items() if value is not None}
+    if given.get("timeout") == "none":
+        given["timeout"] = None
+    try:
+        found = imports.import_function(function)
+        job = _job(found, params, given)
+    except imports.CannotImport as reason:
+        imports.complain(function, reason)
+        return exits.REFUSED
+    except TypeError as error:
+        output.complain(f"Error: {output.one_line(function)} cannot take these parameters: {error}")
+        output.complain("Pass each with -p key=value.")
+        return exits.REFUSED
+
+    from gigq.queue import JobQueue
+
+    queue = JobQueue(settings.path, durability=settings.durability)
+    try:
+        job_id = queue.submit(job)
+        if settings.json:
+            output.as_json({"id": job_id})
+        else:
+            output.say(f"Job submitted: {job_id}")
+        _hint(settings, queue)
+    finally:
+        queue.close()
+    return exits.OK
+
+
+def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
+    """The job, with everything that can be refused refused before the database is touched.
+
+    Raises:
+        CannotImport: no worker could find the function.
+        TypeError: it does not take these parameters.
+        InvalidJob: a value cannot be accepted.
+    """
+    from gigq import callables, codec
+    from gigq.errors import InvalidJob
+    from gigq.job import Job
+    from gigq.task import TaskWrapper
+
+    try:
+        callables.refer(callables.bare(found))
+    except InvalidJob as error:
+        raise imports.CannotImport(str(error)) from None
+    if isinstance(found, TaskWrapper):
+        job = found.to_job()
+        for field, value in given.items():
+            setattr(job, field, value)
+    else:
+        job = Job(**{"name": getattr(found, "__name__", "job"), "function": found, **given})
+    job.params = params
+    job.check()
+    codec.encode(params, "params", codec.MAX_PARAMS)
+    _fit(job.function, params)
+    return job
+
+
+def _fit(function: Any, params: dict[str, Any]) -> None:
+    """TypeError where the call must fail. What a decorator claims to wrap says nothing: it may add arguments."""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):  # some builtins have none
+        return
+    signature.bind(**params)
+
+
+def _hint(settings: Settings, queue: JobQueue) -> None:
+    """To a person only: a job that nobody will run is the first thing to wonder about."""
+    if not sys.stderr.isatty():
+        return
+    from gigq import admin
+
+    if not any(worker.alive for worker in admin.workers(queue)):
+        output.complain(f"No worker is running. Start one: {settings.command('worker')}")

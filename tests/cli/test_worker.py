@@ -1,0 +1,273 @@
+"""gigq worker: mostly as a process of its own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import terminal
+from terminal import Gigq, MakeJob
+
+from gigq import JobQueue
+from gigq.worker.signals import stop_on_signals
+
+
+def _is(queue: JobQueue, job_id: str, status: str) -> Callable[[], bool]:
+    return lambda: bool(queue.get_status(job_id)["status"] == status)
+
+
+def _runs(queue: JobQueue, count: int = 1) -> Callable[[], bool]:
+    """Whether so many functions have been started: they have left their marks."""
+
+    def started() -> bool:
+        sidecar = queue._store.engine.sidecar
+        return sum(len(sidecar.read_marks(row.area)) for row in queue._store.workers()) == count
+
+    return started
+
+
+# -- --once, in this process -------------------------------------------------------------------------------------
+
+
+def test_once_runs_one_job_and_says_so(gigq: Gigq, make_job: MakeJob, on_file: JobQueue) -> None:
+    first, second = make_job(), make_job()
+    answer = gigq("worker", "--once")
+    assert (answer.code, answer.out) == (0, "Processed one job.\n")
+    assert on_file.get_status(first)["status"] == "completed"
+    assert on_file.get_status(second)["status"] == "pending"
+
+
+def test_once_without_a_job_is_no_error(gigq: Gigq, db: str) -> None:
+    answer = gigq("worker", "--once")
+    assert (answer.code, answer.out) == (0, "No jobs available to process.\n")
+    assert Path(db).exists()
+
+
+def test_a_job_that_fails_was_processed_too(gigq: Gigq, make_job: MakeJob) -> None:
+    make_job("fail", max_attempts=1)
+    answer = gigq("worker", "--once")
+    assert (answer.code, answer.out) == (0, "Processed one job.\n")
+    assert "ERROR - Job failed" in answer.err
+
+
+def test_the_workers_name_and_its_interval_come_from_option_or_environment(
+    gigq: Gigq, make_job: MakeJob, on_file: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIGQ_WORKER_ID", "from-environment")
+    monkeypatch.setenv("GIGQ_POLLING_INTERVAL", "0.5")
+    for words, name in (([], "from-environment"), (["--worker-id", "from-option"], "from-option")):
+        job_id = make_job()
+        assert gigq("worker", "--once", *words).code == 0
+        assert on_file.get_status(job_id)["executions"][0]["worker_id"] == name
+    monkeypatch.setenv("GIGQ_POLLING_INTERVAL", "soon")
+    answer = gigq("worker", "--once")
+    assert answer.code == 2
+    assert "--polling-interval" in answer.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--concurrency", "0"],
+        ["--polling-interval", "0"],
+        ["--polling-interval", "-1"],
+        ["--grace", "-1"],
+        ["--durability", "some"],
+        ["--nonsense"],
+    ],
+    ids=" ".join,
+)
+def test_bad_options_are_usage_errors_and_nothing_is_written(gigq: Gigq, db: str, words: list[str]) -> None:
+    assert gigq("worker", "--once", *words).code == 2
+    assert not Path(db).exists()
+
+
+def test_modules_are_imported_before_the_start(gigq: Gigq, db: str) -> None:
+    Path("first_of_two.py").write_text("import pathlib; pathlib.Path('imported').write_text('1')")
+    Path("second_of_two.py").write_text("import pathlib; assert pathlib.Path('imported').exists()")
+    assert gigq("worker", "--once", "--import", "first_of_two", "--import", "second_of_two").code == 0
+    assert Path("imported").exists()
+
+
+def test_a_module_that_cannot_be_imported_is_refused(gigq: Gigq, db: str) -> None:
+    answer = gigq("worker", "--once", "--import", "no_such_module_here")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith("Error: Could not import no_such_module_here\n")
+    assert not Path(db).exists()
+
+
+# -- two processes -----------------------------------------------------------------------------------------------
+
+
+def test_a_worker_here_does_what_is_submitted_there(tmp_path: Path) -> None:
+    (tmp_path / "project.py").write_text("def double(n):\n    return {'doubled': 2 * n}\n")
+    with terminal.worker(cwd=tmp_path) as worker:
+        said = terminal.gigq("submit", "project.double", "-p", "n=21", cwd=tmp_path)
+        assert said.code == 0, said
+        job_id = said.out.split()[-1]
+        assert terminal.gigq("wait", job_id, "--timeout", "50", cwd=tmp_path).code == 0
+        assert terminal.gigq("result", job_id, cwd=tmp_path).out == '{\n  "doubled": 42\n}\n'
+        answer = terminal.end(worker)
+    assert answer.code == 0
+    assert f"INFO - Job completed: {job_id} (double)" in answer.err
+
+
+def test_the_working_directory_goes_first(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "same_name.py").write_text("def where():\n    return 'elsewhere'\n")
+    (tmp_path / "same_name.py").write_text("def where():\n    return 'here'\n")
+    program = [str(Path(sys.executable).with_name("gigq"))]
+    env = {"PYTHONPATH": str(elsewhere)}
+    submitted = terminal.gigq("submit", "same_name.where", cwd=tmp_path, env=env, program=program)
+    assert submitted.code == 0, submitted
+    assert terminal.gigq("worker", "--once", cwd=tmp_path, env=env, program=program).code == 0
+    assert terminal.gigq("result", submitted.out.split()[-1], cwd=tmp_path, program=program).out == "here\n"
+
+
+def test_files_of_the_project_do_not_stand_in_for_what_gigq_needs(tmp_path: Path) -> None:
+    for name in ("queue", "msgspec", "uuid_utils", "sqlite3", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('the wrong one')\n")
+    (tmp_path / "project.py").write_text("def nothing(): ...\n")
+    program = [str(Path(sys.executable).with_name("gigq"))]
+    for words in (["submit", "project.nothing"], ["worker", "--once"], ["list"], ["doctor"]):
+        answer = terminal.gigq(*words, cwd=tmp_path, program=program)
+        assert answer.code == 0, answer
+
+
+# -- signals -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_worker_ends_well_at_a_signal(db: str, number: int) -> None:
+    with terminal.worker("--db", db, "--worker-id", "idle") as worker:
+        answer = terminal.end(worker, number)
+    assert answer.code == 0
+    assert "Traceback" not in answer.err
+    assert JobQueue(db)._store.workers() == []
+
+
+def test_a_running_job_may_finish_within_the_grace(
+    db: str, tmp_path: Path, make_job: MakeJob, on_file: JobQueue
+) -> None:
+    until = tmp_path / "until"
+    job_id = make_job("wait_for", params={"path": str(until)})
+    with terminal.worker("--db", db) as worker:
+        terminal.until(_runs(on_file), "the job runs")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.stderr is not None
+        while "stopping" not in worker.stderr.readline():
+            pass
+        until.touch()
+        worker.communicate(timeout=terminal.LIMIT)
+    assert worker.returncode == 0
+    assert on_file.get_status(job_id)["status"] == "completed"
+
+
+def test_the_end_of_the_grace_gives_a_running_job_back(db: str, make_job: MakeJob, on_file: JobQueue) -> None:
+    job_id = make_job("sleep", params={"seconds": 600})
+    with terminal.worker("--db", db, "--grace", "0.1") as worker:
+        terminal.until(_runs(on_file), "the job runs")
+        answer = terminal.end(worker)
+    assert answer.code == 0
+    _assert_given_back(on_file, job_id)
+
+
+def test_a_second_signal_ends_it_at_once(db: str, make_job: MakeJob, on_file: JobQueue) -> None:
+    job_id = make_job("sleep", params={"seconds": 600})
+    waiting = make_job("sleep", params={"seconds": 600})
+    with terminal.worker("--db", db, "--grace", "500") as worker:
+        terminal.until(_runs(on_file), "the job runs")
+        worker.send_signal(signal.SIGINT)
+        assert worker.stderr is not None
+        while "stopping" not in worker.stderr.readline():
+            pass
+        answer = terminal.end(worker, signal.SIGINT)
+    assert answer.code == 0
+    assert "Traceback" not in answer.err
+    _assert_given_back(on_file, job_id)
+    assert on_file.get_status(waiting)["executions"] == []
+
+
+def test_a_second_signal_amid_the_first_has_the_last_word() -> None:
+    told: list[int] = []
+
+    def stop(times: int) -> None:
+        if not told:
+            told.append(0)
+            signal.raise_signal(signal.SIGINT)
+        told.append(times)
+
+    with stop_on_signals(stop):
+        signal.raise_signal(signal.SIGTERM)
+    assert told[-1] == 2
+
+
+def _assert_given_back(queue: JobQueue, job_id: str) -> None:
+    job = queue.get_status(job_id)
+    assert (job["status"], job["attempts"], job["crashes"]) == ("pending", 0, 0)
+    assert [run["status"] for run in job["executions"]] == ["released"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_running_just_one_job_gives_it_back(
+    db: str, make_job: MakeJob, on_file: JobQueue, number: int
+) -> None:
+    job_id = make_job("sleep", params={"seconds": 600})
+    with terminal.started("--db", db, "worker", "--once") as worker:
+        terminal.until(_runs(on_file), "the job runs")
+        answer = terminal.end(worker, number)
+    assert answer.code == 130
+    assert "Traceback" not in answer.err.replace("KeyboardInterrupt", "")
+    assert on_file.get_status(job_id)["status"] == "pending"
+    assert on_file.get_status(job_id)["attempts"] == 0
+
+
+def test_a_replaced_database_ends_the_worker_with_exit_code_5(db: str) -> None:
+    with terminal.worker("--db", db) as worker:
+        Path(db).rename(f"{db}.away")
+        out, err = worker.communicate(timeout=terminal.LIMIT)
+    assert worker.returncode == 5, (out, err)
+    assert "was replaced, renamed or deleted" in err
+    assert "Traceback" not in err
+
+
+def test_interrupting_who_waits_gives_130_and_no_traceback(db: str, make_job: MakeJob) -> None:
+    with terminal.started("--db", db, "wait", make_job()) as waits:
+        assert waits.stderr is not None
+        assert waits.stderr.readline().startswith("No worker is running")
+        answer = terminal.end(waits, signal.SIGINT)
+    assert answer.code == 130
+    assert answer.err.strip() == ""
+
+
+def test_concurrency_is_jobs_at_once(db: str, tmp_path: Path, make_job: MakeJob, on_file: JobQueue) -> None:
+    until = tmp_path / "until"
+    ids = [make_job("wait_for", params={"path": str(until)}) for _ in range(3)]
+    with terminal.worker("--db", db, "--concurrency", "3") as worker:
+        terminal.until(_runs(on_file, 3), "all of them run")
+        until.touch()
+        for job_id in ids:
+            terminal.until(_is(on_file, job_id, "completed"), "all of them end")
+        assert terminal.end(worker).code == 0
+
+
+def test_a_worker_whose_output_nobody_reads_works_on(db: str, make_job: MakeJob, on_file: JobQueue) -> None:
+    job_id = make_job()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gigq", "--db", db, "worker"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=terminal.environment(),
+    )
+    try:
+        assert process.stdout is not None
+        process.stdout.close()
+        terminal.until(_is(on_file, job_id, "completed"), "the job ends")
+    finally:
+        process.terminate()
+        assert process.wait(terminal.LIMIT) == 0

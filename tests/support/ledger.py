@@ -1,0 +1,106 @@
+"""What the runs of a torture say themselves, outside the database.
+
+One line an event, ``what job run execution pid time``, appended in one write of less than 512 bytes, so that lines
+of several processes do not mix and a killed process leaves whole ones. Times are CLOCK_MONOTONIC nanoseconds, which
+is one clock for all processes of a boot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from gigq.store.rows import Lease
+from gigq.worker.calls import Call, Outcome, Runner
+
+VARIABLE = "GIGQ_LEDGER"
+"""Names the file, for the process and for those it starts."""
+_LONGEST = 512
+
+
+class Line(NamedTuple):
+    """One event."""
+
+    what: str
+    """``start``, ``end``, ``fail`` or ``stopped`` of a run; ``submit`` and ``acked``; or what a script has to say."""
+    job: str
+    run: int
+    execution: str
+    pid: int
+    at: int
+
+
+class Kill(NamedTuple):
+    """A process that was ended, or frozen, from outside."""
+
+    pid: int
+    before: int
+    """Just before the signal was sent."""
+    after: int
+    """When the process was seen to be gone."""
+    how: str
+
+
+_here = threading.local()
+
+
+@functools.cache
+def _fd(path: str, _pid: int) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def write(what: str, job: str = "-", run: int = 0, execution: str = "-") -> None:
+    """Append one event; nothing without a ledger."""
+    path = os.environ.get(VARIABLE)
+    if path is None:
+        return
+    line = f"{what} {job} {run} {execution} {os.getpid()} {time.monotonic_ns()}\n".encode()
+    assert len(line) < _LONGEST, line
+    os.write(_fd(path, os.getpid()), line)
+
+
+def lease() -> Lease:
+    """The lease under which this thread is running a job; :func:`watch_runs` has put it there."""
+    here: Lease = _here.lease
+    return here
+
+
+@contextlib.contextmanager
+def run() -> Iterator[Lease]:
+    """Around the body of a job: notes its start, and its end if it lives to see it."""
+    mine = lease()
+    write("start", mine.id, mine.runs + 1, mine.lease)
+    try:
+        yield mine
+    except Exception:
+        write("fail", mine.id, mine.runs + 1, mine.lease)
+        raise
+    except BaseException:
+        write("stopped", mine.id, mine.runs + 1, mine.lease)
+        raise
+    write("end", mine.id, mine.runs + 1, mine.lease)
+
+
+def watch_runs() -> None:
+    """Let the jobs of this process know their lease, which the public API does not tell."""
+    real = Runner.run
+
+    def watched(self: Runner, call: Call) -> Outcome:
+        _here.lease = call.lease
+        return real(self, call)
+
+    Runner.run = watched  # type: ignore[method-assign]
+
+
+def parse(text: str) -> list[Line]:
+    """Whole lines of the file."""
+    lines = []
+    for line in text.splitlines():
+        what, job, number, execution, pid, at = line.split()
+        lines.append(Line(what, job, int(number), execution, int(pid), int(at)))
+    return lines

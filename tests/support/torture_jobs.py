@@ -1,0 +1,95 @@
+"""The jobs of the torture. Each returns the id of its execution, so that it can be seen whose result was stored."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import ledger
+
+
+def work(milliseconds: float = 1.0) -> str:
+    with ledger.run() as lease:
+        time.sleep(milliseconds / 1000)
+    return lease.lease
+
+
+def fail_first(milliseconds: float = 1.0) -> str:
+    """Fails at its first attempt, and only then."""
+    with ledger.run() as lease:
+        time.sleep(milliseconds / 1000)
+        if lease.attempts == 0:
+            raise ValueError("the first attempt fails")
+    return lease.lease
+
+
+def slow_at_first(seconds: float) -> str:
+    """Takes its time at its first run, and none after it."""
+    with ledger.run() as lease:
+        if lease.runs == 0:
+            time.sleep(seconds)
+    return lease.lease
+
+
+def wait_for(path: str) -> str:
+    """Runs until a file is there."""
+    with ledger.run() as lease:
+        while not Path(path).exists():
+            time.sleep(0.005)
+    return lease.lease
+
+
+def ignore_everything(path: str) -> str:
+    """Runs until a file is there, whatever is raised into it."""
+    with ledger.run() as lease:
+        while True:
+            try:
+                while not Path(path).exists():
+                    time.sleep(0.005)
+                break
+            except BaseException:
+                ledger.write("ignored", lease.id, lease.runs + 1, lease.lease)
+    return lease.lease
+
+
+def die(how: str, after: str | None = None) -> str:
+    """Ends its whole process, each time it is run; if asked so, once a file is there."""
+    with ledger.run() as lease:
+        while after is not None and not Path(after).exists():
+            time.sleep(0.005)
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif how == "exit":
+            os._exit(0)
+        elif how == "segfault":
+            ctypes.string_at(0)
+        time.sleep(60)  # the signal is on its way
+    return lease.lease
+
+
+def work_beside_a_child(path: str, how: str) -> str:
+    """Has started a process that outlives it, and runs until a file is there."""
+    with ledger.run() as lease:
+        child = _fork() if how == "fork" else subprocess.Popen([sys.executable, "-c", _SLEEP]).pid
+        ledger.write("child", lease.id, child)
+        while not Path(path).exists():
+            time.sleep(0.005)
+    return lease.lease
+
+
+_SLEEP = "import time; time.sleep(120)"
+
+
+def _fork() -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            time.sleep(120)
+        finally:
+            os._exit(0)
+    return child

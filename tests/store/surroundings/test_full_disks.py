@@ -1,0 +1,239 @@
+"""A full disk: reads go on, submits say so, workers hold what they know and go on by themselves when there is room."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import processes
+import pytest
+from processes import PATIENCE, wait_until
+from surroundings import fill, room, small_disk
+
+import jobs
+from gigq import Job, JobQueue, Worker
+from gigq.errors import StoreFull
+from gigq.store import sqlite
+from gigq.store.sqlite import Connection, Durability
+
+LARGE = "x" * 100_000
+
+
+class Limit:
+    """How large the databases of this process may become."""
+
+    def __init__(self) -> None:
+        self.pages = 2**30
+        self._connections: list[sqlite3.Connection] = []
+
+    def of(self, connection: sqlite3.Connection) -> None:
+        self._connections.append(connection)
+        connection.execute(f"PRAGMA max_page_count = {self.pages}").fetchone()
+
+    def set(self, pages: int) -> None:
+        """For every connection there is, and for those that come; never below what is in the file."""
+        self.pages = pages
+        for connection in self._connections:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # closed
+                connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
+
+    def close(self) -> None:
+        """No room for another page."""
+        self.set(1)
+
+    def open(self) -> None:
+        self.set(2**30)
+
+
+@pytest.fixture
+def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
+    made = Limit()
+    real = sqlite.prepare
+
+    def prepare(connection: sqlite3.Connection, durability: Durability) -> None:
+        real(connection, durability)
+        if isinstance(connection, Connection):
+            made.of(connection)
+
+    monkeypatch.setattr(sqlite, "prepare", prepare)
+    return made
+
+
+def runs(log: str) -> list[int]:
+    """The jobs that ran, in that order."""
+    return [int(line) for line in Path(log).read_text().splitlines()] if Path(log).exists() else []
+
+
+@contextlib.contextmanager
+def working(path: str, limit: Limit, concurrency: int) -> Iterator[Worker]:
+    """A worker in a thread, until the end of the block."""
+    worker = Worker(path, polling_interval=0.1, concurrency=concurrency)
+    thread = threading.Thread(target=worker.start)
+    thread.start()
+    try:
+        yield worker
+    finally:
+        limit.open()
+        worker.stop()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_a_submit_into_a_full_database_says_so_and_stores_nothing(db: str, limit: Limit) -> None:
+    queue = JobQueue(db)
+    job = queue.submit(Job("j", jobs.nothing))
+    limit.close()
+    with pytest.raises(StoreFull) as refused:
+        queue.submit_many([Job(f"large {n}", jobs.echo, params={"value": LARGE}) for n in range(10)])
+    assert str(refused.value).startswith(f"{db}: no space left")
+    assert "Nothing was stored" in str(refused.value)
+    assert "make room" in str(refused.value)
+    assert [shown["name"] for shown in queue.list_jobs()] == ["j"]
+    assert queue.stats()["total"] == 1
+    assert queue.get_status(job)["status"] == "pending"
+    assert not queue._store.engine.connection().in_transaction
+    limit.open()
+    queue.submit(Job("large", jobs.echo, params={"value": LARGE}))
+    assert queue.stats()["total"] == 2
+
+
+def test_a_worker_holds_what_it_knows_and_goes_on_when_there_is_room(
+    db: str, limit: Limit, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    log, go = str(tmp_path / "runs"), tmp_path / "go"
+    queue = JobQueue(db)
+    ids = []
+    for n in range(12):
+        params = {"path": log, "text": str(n), "value": LARGE, "after": str(go) if n >= 3 else None}
+        ids.append(queue.submit(Job(f"j{n}", jobs.append_and_return, params=params)))
+    with working(db, limit, concurrency=2) as worker:
+        wait_until(lambda: len(runs(log)) == 5 and queue.stats()["completed"] == 3, "two wait")
+        loop = worker._loop
+        assert loop is not None
+        limit.close()
+        go.touch()
+        wait_until(lambda: "no space left" in capfd.readouterr().err, "the worker has noticed")
+        claimed = queue.stats()["running"]
+        assert queue.stats()["completed"] == 3
+        assert len(queue.list_jobs()) == 12
+        wait_until(lambda: not loop._threads.running(), "what was claimed has run")
+        assert queue.stats()["running"] == claimed  # it claims no more
+        assert len(runs(log)) <= 3 + claimed  # so what it holds is bounded
+        with pytest.raises(StoreFull):
+            queue.submit(Job("large", jobs.echo, params={"value": LARGE}))
+        assert worker.running
+        limit.open()
+        wait_until(lambda: queue.stats()["completed"] == 12, "all is done")
+    assert sorted(runs(log)) == list(range(12))
+    for job in ids:
+        shown = queue.get_status(job)
+        assert shown["result"] == LARGE
+        assert [run["status"] for run in shown["executions"]] == ["completed"]
+    said = [record for record in caplog.records if "claiming pauses" in record.getMessage()]
+    assert said
+    assert db in said[0].getMessage()
+
+
+def test_a_worker_that_is_told_to_stop_waits_for_room_to_store_what_it_knows(db: str, limit: Limit) -> None:
+    queue = JobQueue(db)
+    job = queue.submit(Job("j", jobs.echo, params={"value": LARGE}))
+    worker = Worker(db, polling_interval=0.1)
+    real = worker._desk.runner().run
+    ran = threading.Event()
+
+    def run(call: object) -> object:
+        outcome = real(call)  # type: ignore[arg-type]
+        limit.close()
+        ran.set()
+        return outcome
+
+    worker._desk.runner().run = run  # type: ignore[method-assign, assignment]
+    thread = threading.Thread(target=worker.start)
+    thread.start()
+    assert ran.wait(PATIENCE)
+    worker.stop()
+    thread.join(0.5)
+    assert thread.is_alive()
+    assert queue.get_status(job)["status"] == "running"
+    limit.open()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert queue.get_result(job) == LARGE
+
+
+_WORK = """
+import sys
+from gigq import Worker
+Worker(sys.argv[1], polling_interval=0.1, concurrency=2).start()
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path) as point:
+        yield point
+
+
+def _submit_until_full(queue: JobQueue, submit: Callable[[int], str]) -> list[str]:
+    """What was acknowledged."""
+    acknowledged: list[str] = []
+    for n in range(1000):
+        try:
+            acknowledged.append(submit(n))
+        except StoreFull as error:
+            if queue.db_path not in str(error):
+                raise
+            return acknowledged
+    raise AssertionError("the disk takes it all")
+
+
+def test_on_a_disk_that_is_full_nothing_is_lost_and_nothing_runs_twice(small: Path, tmp_path: Path) -> None:
+    path, log = small / "jobs.db", str(tmp_path / "runs")
+    queue = JobQueue(path)
+    first = queue.submit(Job("first", jobs.append_and_return, params={"path": log, "text": "-1", "value": 1}))
+    process = processes.start(_WORK, str(path), cwd=tmp_path)
+    said_on = process.stderr
+    assert said_on is not None
+    try:
+        wait_until(lambda: queue.get_status(first)["status"] == "completed", "the worker works")
+        go = tmp_path / "go"
+        held = queue.submit(Job("held", jobs.wait_for, params={"path": str(go)}))
+        wait_until(lambda: queue.get_status(held)["status"] == "running", "a job runs")
+
+        def submit(n: int) -> str:
+            params = {"path": log, "text": str(n), "value": LARGE}
+            return queue.submit(Job(f"j{n}", jobs.append_and_return, params=params))
+
+        acknowledged = _submit_until_full(queue, submit)
+        ballast = fill(small)
+        assert acknowledged
+        with pytest.raises(StoreFull):
+            submit(-2)
+        go.touch()  # its end, and those of the others, may find no room now
+        for _ in range(20):  # reads go on, also on a new connection
+            assert queue.stats()["total"] == len(acknowledged) + 2
+            assert len(queue.list_jobs(limit=5)) == 5
+            queue.close()
+        wait_until(lambda: select.select([said_on], [], [], 0)[0], "the worker says why it waits")
+        assert process.poll() is None
+        ballast.unlink()
+        room(small, 64)
+        wait_until(
+            lambda: queue.stats()["completed"] == len(acknowledged) + 2, "the worker goes on by itself"
+        )
+    finally:
+        process.terminate()
+        said = process.communicate(timeout=PATIENCE)[1]
+    assert process.returncode == 0, said
+    assert said.startswith(f"gigq: {path}: "), "the worker has not noticed anything"
+    assert sorted(runs(log)) == [-1, *range(len(acknowledged))]
+    for job in acknowledged:
+        shown = queue.get_status(job)
+        assert (shown["status"], shown["result"]) == ("completed", LARGE)
+        assert len(shown["executions"]) == 1
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -1,0 +1,1 @@
+"""Other queues, each in an environment of its own."""

@@ -132,3 +132,22 @@ def repeat(text: str, times: int) -> str:
 def die() -> NoReturn:
     """End the process without a word."""
     os._exit(7)
+
+
+def submit_until_stopped(db: str) -> NoReturn:
+    from gigq import Job, JobQueue
+
+    queue = JobQueue(db)
+    while True:
+        queue.submit(Job("waits for ever", "no_such_module.run"))
+
+
+async def cancelled_late(path: str) -> None:
+    """Sleep for long, and tell when it is cancelled."""
+    import asyncio
+
+    try:
+        await asyncio.sleep(600)
+    except asyncio.CancelledError:
+        append(path, "cancelled")
+        raise

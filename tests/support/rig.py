@@ -182,7 +182,7 @@ class Rig:
 
     def await_up(self, worker: Process) -> None:
         """Until a worker is at work, with its signal handlers set."""
-        wait_until(
+        self._wait(
             lambda: any(line.pid == worker.pid for line in self.lines("upkeep")) or not worker.is_alive,
             "a worker to be up",
         )
@@ -199,7 +199,7 @@ class Rig:
             lines = [line for line in self.lines(what) if job is None or line.job == job]
             return lines[number - 1] if len(lines) >= number else None
 
-        line: Line = wait_until(found, f"{what} of {job} number {number}", patience)
+        line: Line = self._wait(found, f"{what} of {job} number {number}", patience)
         return line
 
     def status(self, job: str) -> dict[str, Any]:
@@ -208,12 +208,12 @@ class Rig:
     def await_status(self, job: str, *statuses: str) -> dict[str, Any]:
         """The job, once it has one of these statuses (by default an end)."""
         wanted = statuses or TERMINAL
-        wait_until(lambda: self.status(job)["status"] in wanted, f"{job} to be {sorted(wanted)}")
+        self._wait(lambda: self.status(job)["status"] in wanted, f"{job} to be {sorted(wanted)}")
         return self.status(job)
 
     def await_superseded(self, job: str) -> None:
         """Until the late end of the first run of a job was refused."""
-        wait_until(
+        self._wait(
             lambda: self.status(job)["executions"][0]["status"] == "superseded",
             self.told(f"the late end of {job} to be refused"),
         )
@@ -225,7 +225,7 @@ class Rig:
             stats = self.queue.stats()
             return stats["pending"] + stats["running"] == 0
 
-        wait_until(ended, f"every job to end; {self.queue.stats()}", patience)
+        self._wait(ended, f"every job to end; {self.queue.stats()}", patience)
 
     def submit(self, function: Any, **options: Any) -> str:
         """Submit one job, on record."""
@@ -248,6 +248,19 @@ class Rig:
                 del os.environ[ledger.VARIABLE]
             else:
                 os.environ[ledger.VARIABLE] = before
+
+    def _wait(self, condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+        """As wait_until; what is missed is told with the seed and with what became of the processes."""
+        try:
+            return wait_until(condition, what, patience)
+        except AssertionError as error:
+            raise AssertionError(self.told(f"{error}\n{self._processes()}")) from None
+
+    def _processes(self) -> str:
+        return "\n".join(
+            f"{p.role} {p.pid} {'runs' if p.is_alive else f'ended with {p.wait()}'}: {p.said()}"
+            for p in self.processes
+        )
 
     # -- the verdict -------------------------------------------------------------------------------------------
 

@@ -90,6 +90,16 @@ def _tell_upkeep() -> None:
     upkeep.Upkeep.run_once = run_once  # type: ignore[method-assign]
 
 
+def _tell_stop() -> None:
+    real = Worker.stop
+
+    def stop(self: Worker, grace: float | None = None) -> None:
+        real(self, grace)
+        ledger.write("stopping")
+
+    Worker.stop = stop  # type: ignore[method-assign]
+
+
 def _descriptors() -> int:
     folder = Path("/proc/self/fd")
     return len(list(folder.iterdir())) if folder.is_dir() else 0
@@ -140,6 +150,7 @@ def main(options: Options) -> None:
     _break(options)
     ledger.watch_runs()
     _tell_upkeep()
+    _tell_stop()
     ledger.write("hello")
     before = _descriptors()
     _work(options)

@@ -276,6 +276,7 @@ def work(queue: JobQueue, census: Census, concurrency: int, console: Console) ->
                     break
                 time.sleep(0.1)
     except KeyboardInterrupt:
+        worker.stop()
         console.print("Stopping as soon as the running jobs have ended. Ctrl-C again does not wait for them.")
         raise
     finally:

@@ -66,7 +66,7 @@ def test_what_a_worker_could_not_find_is_refused_with_what_to_do(function: Any, 
 def test_a_function_is_its_module_and_its_qualified_name() -> None:
     assert callables.refer(jobs.add) == Reference("jobs", "add", None)
     assert callables.refer(Machine.shared) == Reference(__name__, "Machine.shared", None)
-    assert callables.refer(Path) == Reference("pathlib", "Path", None)
+    assert callables.refer(Path) == Reference(Path.__module__, "Path", None)
 
 
 def test_a_text_is_split_at_its_last_dot_and_nothing_is_imported() -> None:

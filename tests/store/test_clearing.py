@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import sqlite3
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -116,13 +114,13 @@ def test_a_child_that_completed_keeps_the_ids_of_its_parents(hands: Hands, clock
 
 def before_each_write(monkeypatch: pytest.MonkeyPatch, hands: Hands, action: Callable[[], object]) -> None:
     """Do something just before each write transaction begins."""
-    real = hands.store.engine.writing
+    real = hands.store._writing
 
-    def writing(**how: Any) -> AbstractContextManager[sqlite3.Connection]:
+    def writing(**how: Any) -> Any:
         action()
         return real(**how)
 
-    monkeypatch.setattr(hands.store.engine, "writing", writing)
+    monkeypatch.setattr(hands.store, "_writing", writing)
 
 
 def test_clearing_many_takes_many_small_transactions(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,14 +177,14 @@ class Machine(RuleBasedStateMachine):
             self.hands.finish()
             self.over.append(lease)
 
-    @precondition(lambda self: any(job.held_since is not None for job in self.model.jobs.values()))
+    @precondition(lambda self: any(job.held for job in self.model.jobs.values()))
     @rule()
     def release_held(self) -> None:
         self.hands.finish()
         released = self.hands.store.release_held("import:jobs", "nothing", None)
         assert released == self.model.release_held()
 
-    @precondition(lambda self: any(job.held_since is not None for job in self.model.jobs.values()))
+    @precondition(lambda self: any(job.held for job in self.model.jobs.values()))
     @rule(ago=FEW)
     def give_up_on_held(self, ago: int) -> None:
         self.hands.finish()
@@ -229,7 +229,7 @@ class Machine(RuleBasedStateMachine):
             job.attempts + (job.status == "running"),
             job.crashes,
             self.model.parents_left(job) if pending else None,
-            None if job.held_since is None else "import:jobs",
+            "import:jobs" if job.held else None,
             job.ended_at is not None,
         )
 

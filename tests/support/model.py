@@ -25,7 +25,9 @@ class ModelJob:
     attempts: int = 0
     crashes: int = 0
     due_at: int | None = None
+    held: bool = False
     held_since: int | None = None
+    """When it was first found that nobody could run it; that day goes on while others try."""
     ended_at: int | None = None
     for_a_parent: bool = False
     """Cancelled for a parent's sake, not by its owner."""
@@ -62,10 +64,7 @@ class Model:
         can_run = [
             job
             for job in self.jobs.values()
-            if job.status == "pending"
-            and job.due_at is None
-            and job.held_since is None
-            and not self.parents_left(job)
+            if job.status == "pending" and job.due_at is None and not job.held and not self.parents_left(job)
         ]
         return [job.id for job in sorted(can_run, key=lambda job: (-job.priority, job.seq))]
 
@@ -122,7 +121,8 @@ class Model:
                 self._end(job, "failed", now)
             case _:
                 job.status = "pending"
-                job.held_since = now if end == "unavailable" else None
+        job.held = end == "unavailable"
+        job.held_since = (job.held_since or now) if job.held else None
         words = {"returned": "completed", "raised": "failed", "died": "crashed", "stopped": "released"}
         if end not in ("unstarted", "unavailable"):
             job.runs.append([lease, words.get(end, end)])
@@ -168,13 +168,13 @@ class Model:
         return gone
 
     def release_held(self) -> int:
-        held = [job for job in self.jobs.values() if job.held_since is not None]
+        held = [job for job in self.jobs.values() if job.held]
         for job in held:
-            job.held_since = None
+            job.held = False
         return len(held)
 
     def fail_held(self, since: int, now: int) -> int:
-        held = [job for job in self.jobs.values() if job.held_since is not None and job.held_since < since]
+        held = [job for job in self.jobs.values() if job.held and (job.held_since or 0) < since]
         for job in held:
             self._end(job, "failed", now)
         self.spread(now)
@@ -192,6 +192,7 @@ class Model:
     def _end(job: ModelJob, status: str, now: int) -> None:
         job.status, job.ended_at = status, now
         job.due_at = job.held_since = None
+        job.held = False
         job.for_a_parent = False
 
     @staticmethod
@@ -199,4 +200,5 @@ class Model:
         job.status = "pending"
         job.attempts = job.crashes = 0
         job.due_at = job.held_since = job.ended_at = None
+        job.held = False
         job.for_a_parent = False

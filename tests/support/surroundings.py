@@ -23,7 +23,7 @@ NOBODY = 65534
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 _DROP = """
-import os, sys
+import os, sys, urllib.parse
 import gigq, jobs, gigq.store.hosts
 warm = gigq.JobQueue(":memory:")  # what is imported late may be out of reach below
 warm.submit(gigq.Job("warm", jobs.nothing))

@@ -44,12 +44,13 @@ def test_sigterm_finishes_what_runs_and_leaves_the_rest_uncharged(rig: Rig) -> N
     for job in running:
         rig.await_line("start", job)
     worker.signal(signal.SIGTERM)
+    rig.await_line("stopping")
+    wait_until(lambda: rig.queue.stats()["running"] == 2, "what was claimed ahead to be given back")
     (rig.folder / "go").touch()
     assert worker.wait() == 0, worker.said()
     for job in [*quick, *running]:
         shown = rig.status(job)
         assert (shown["status"], shown["attempts"]) == ("completed", 1)
-    # Both slots were taken when the signal came: whatever started later was not held back by it.
     for job in waiting:
         shown = rig.status(job)
         assert (shown["status"], shown["attempts"], shown["executions"]) == ("pending", 0, [])
@@ -94,6 +95,7 @@ def test_one_interrupt_lets_the_running_job_finish(rig: Rig, seams: bool) -> Non
     worker = rig.worker(seams=seams)
     rig.await_line("start", job)
     worker.signal(signal.SIGINT)
+    rig.await_line("stopping")
     go.touch()
     assert worker.wait() == 0, worker.said()
     assert rig.status(job)["status"] == "completed"
@@ -134,6 +136,7 @@ def test_sigterm_beside_a_foreign_lock_waits_for_it_and_claims_nothing(rig: Rig)
     rig.await_line("start", job)
     with foreign_lock(rig):
         worker.signal(signal.SIGTERM)
+        rig.await_line("stopping")
         go.touch()
         rig.await_line("end", job)
         assert rig.status(job)["status"] == "running"

@@ -26,6 +26,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from census_report import Facts, Failure, Longest, Report, page, render
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -37,7 +38,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from census_report import Facts, Failure, Longest, Report, page, render
 from gigq import JobQueue, Worker, Workflow, current_job, task
 
 TESTS = {"test", "tests", "idle_test"}

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 
-import jobs
 from gigq import FunctionUnavailable, InvalidJob, callables, task
 from gigq.callables import Reference
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jobs
 import pytest
 from clocks import TurnedClock
 
-import jobs
 from gigq import Job, JobQueue, Worker, Workflow
 from gigq.clock import to_iso
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 from processes import run_code, start, wait_until
 
-import jobs
 from gigq import Job, JobQueue, Worker, close_connections
 
 MakeWorker = Callable[..., Worker]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 from extensions import (
     ConnectionsOfItsOwn,
@@ -18,7 +19,6 @@ from extensions import (
 )
 from processes import wait_until
 
-import jobs
 from gigq import Job, JobQueue, JobStatus, Worker, Workflow
 
 Employ = Callable[..., Any]

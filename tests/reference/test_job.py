@@ -7,9 +7,9 @@ import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jobs
 import pytest
 
-import jobs
 from gigq import GigQError, InvalidJob, Job, JobQueue, Worker, task
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import jobs
 import pytest
 
-import jobs
 from gigq import Job, JobQueue, JobStatus, Worker
 
 

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jobs
 import pytest
 
-import jobs
 from gigq import Job, JobQueue, Worker, close_connections, setup_logging
 
 

@@ -6,10 +6,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 from processes import wait_until
 
-import jobs
 from gigq import InvalidJob, Job, JobQueue, Worker, Workflow, close_connections
 
 

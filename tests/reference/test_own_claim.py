@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 from clocks import TurnedClock
 from extensions import NarrowingWorker, PrioritizedWorker
 from processes import start, wait_until
 
-import jobs
 from gigq import Job, JobQueue, Worker, Workflow
 
 Employ = Callable[..., Any]

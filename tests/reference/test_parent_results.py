@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jobs
 import pytest
 
-import jobs
 from gigq import Job, JobQueue, ParentResultsTooLarge, Worker, Workflow, current_job, task
 from gigq.status import OnParentFailure
 from gigq.worker import calls

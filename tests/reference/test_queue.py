@@ -7,9 +7,9 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 
-import jobs
 from gigq import DuplicateJob, InvalidJob, InvalidValue, Job, JobQueue, Worker, close_connections
 
 

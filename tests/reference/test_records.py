@@ -6,10 +6,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import jobs
 import pytest
 from clocks import TurnedClock
 
-import jobs
 from gigq import Job, JobQueue, JobStatus, Worker
 
 # As the reference implementation has them.

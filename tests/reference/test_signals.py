@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 from processes import begun, in_a_thread, start, wait_until, waiting
 
-import jobs
 from gigq import Job, JobQueue, Worker
 
 MakeWorker = Callable[..., Worker]

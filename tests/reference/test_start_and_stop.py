@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import jobs
 import pytest
 from processes import begun, in_a_thread, wait_until, waiting
 
-import jobs
 from gigq import GigQError, Job, JobQueue, Worker
 
 MakeWorker = Callable[..., Worker]

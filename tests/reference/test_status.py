@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
+import jobs
 import pytest
 
-import jobs
 from gigq import Job, JobQueue, JobStatus, Worker
 
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import jobs
 import pytest
 from clocks import TurnedClock
 from processes import begun, wait_until, waiting
 
-import jobs
 from gigq import Job, JobQueue, Worker
 from gigq.clock import SECOND, to_iso
 

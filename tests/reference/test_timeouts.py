@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import jobs
 import pytest
 from clocks import TurnedClock
 from processes import begun, wait_until, waiting
 
-import jobs
 from gigq import Job, JobQueue, Worker
 
 MakeWorker = Callable[..., Worker]

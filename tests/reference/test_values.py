@@ -11,11 +11,11 @@ import math
 import uuid
 from typing import Any
 
+import jobs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import jobs
 from gigq import Job, JobQueue, Worker, codec
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)

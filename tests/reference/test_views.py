@@ -6,9 +6,9 @@ import json
 import sqlite3
 from collections.abc import Callable
 
+import jobs
 import pytest
 
-import jobs
 from gigq import Job, JobQueue, Worker, Workflow
 
 JOBS = [

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 from processes import wait_until
 
-import jobs
 from gigq import GigQError, InvalidJob, Job, JobQueue, Worker, current_job
 
 MakeWorker = Callable[..., Worker]

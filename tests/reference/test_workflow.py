@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 
-import jobs
 from gigq import (
     DependencyCycle,
     DuplicateJob,

@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jobs
 import pytest
 from processes import PATIENCE, wait_until
 
-import jobs
 from gigq import Job, JobQueue, Worker
 
 MakeWorker = Callable[..., Worker]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jobs
+
 from gigq import Job, Worker
 
 T = TypeVar("T")

@@ -13,10 +13,10 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+import jobs
 import pytest
 from processes import PATIENCE
 
-import jobs
 from gigq.store import places
 
 NOBODY = 65534

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hell
+import jobs
 import pytest
 from rig import PATIENCE, wait_until
 
-import jobs
 from gigq import Job, JobQueue, Worker
 
 MakeWorker = Callable[..., Worker]

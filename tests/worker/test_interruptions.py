@@ -7,10 +7,10 @@ import sys
 import threading
 from pathlib import Path
 
+from jobs import environment, nothing, submit_until_stopped
 from processes import wait_until
 
 from gigq import Job, JobQueue, Worker, shield
-from jobs import environment, nothing, submit_until_stopped
 
 CTRL_C = """
 import random, signal, sys, time

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from jobs import add, cancelled_late, echo, fail, nothing, wait_for
 from processes import wait_until
 
 from gigq import Job, JobQueue, Worker
 from gigq.store.exchange import Claim
 from gigq.worker import waker
 from gigq.worker.seat import Seat
-from jobs import add, cancelled_late, echo, fail, nothing, wait_for
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jobs import append_and_return, environment, nothing, wait_for
 from processes import wait_until
 
 from gigq import Job, JobQueue, StoreBusy, StoreReplaced, Worker
-from jobs import append_and_return, environment, nothing, wait_for
 
 
 class WithASeam(Worker):

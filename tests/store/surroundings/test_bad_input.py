@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jobs
 import pytest
 
-import jobs
 from gigq import Job, JobQueue, Worker, task
 from gigq.errors import GigQError, InvalidJob
 

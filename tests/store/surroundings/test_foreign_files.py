@@ -8,9 +8,9 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import jobs
 import pytest
 
-import jobs
 from gigq import Job, JobQueue, Worker, close_connections
 from gigq.errors import StoreUnusable, StoreVersion
 

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import jobs
 import processes
 import pytest
 from processes import PATIENCE, wait_until
 from surroundings import fill, room, small_disk
 
-import jobs
 from gigq import Job, JobQueue, Worker
 from gigq.errors import StoreFull
 from gigq.store import sqlite

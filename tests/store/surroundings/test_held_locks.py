@@ -8,12 +8,12 @@ import threading
 import time
 from pathlib import Path
 
+import jobs
 import processes
 import pytest
 from processes import PATIENCE, wait_until
 from surroundings import locked
 
-import jobs
 from gigq import Job, JobQueue, Worker
 from gigq.errors import StoreBusy
 from gigq.store.sqlite import BUSY_TIMEOUT

@@ -11,11 +11,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import jobs
 import processes
 import pytest
 from stores import LEGACY
 
-import jobs
 from gigq import Job, JobQueue, Worker, close_connections
 from gigq.errors import InvalidJob, StoreMissing
 from gigq.store.sqlite import Durability

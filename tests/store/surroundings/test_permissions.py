@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import jobs
 import pytest
 from surroundings import as_nobody, folder_of_nobody, give_to_nobody
 
-import jobs
 from gigq import Job, JobQueue, Worker, close_connections
 
 _TELL = """

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import jobs
 import pytest
 from processes import PATIENCE, wait_until
 
-import jobs
 from gigq import Job, JobQueue, Worker, close_connections
 from gigq.errors import StoreMissing, StoreReplaced
 from gigq.store.sqlite import Sqlite

@@ -9,11 +9,11 @@ import sqlite3
 import threading
 from pathlib import Path
 
+import jobs
 import pytest
 from processes import PATIENCE, wait_until
 from surroundings import locked, mount, mounted
 
-import jobs
 from gigq import Job, JobQueue, Worker, close_connections
 from gigq.errors import StoreBusy, StoreUnusable, UnknownParent
 from gigq.store import hosts

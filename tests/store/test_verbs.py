@@ -177,35 +177,6 @@ def test_what_was_stopped_goes_back_uncharged_and_the_history_says_released(hand
     assert hands.runs("a") == ["released"]
 
 
-def test_a_job_whose_module_is_missing_is_held_until_somebody_can_import_it(
-    hands: Hands, clock: TurnedClock
-) -> None:
-    hands.submit("a")
-    hands.run("a", "unavailable", error="no module named jobs")
-    job = hands.job("a")
-    assert (job["status"], job["held_by"], job["held_since"]) == ("pending", "import:jobs", clock.now())
-    assert hands.claim() == []
-    assert hands.store.held_imports() == [
-        {"held_by": "import:jobs", "function_module": "jobs", "function_name": "nothing", "script": None}
-    ]
-    assert hands.store.release_held("import:jobs", "nothing", None) == 1
-    assert hands.store.release_held("import:jobs", "nothing", None) == 0
-    assert hands.ready() == ["a"]
-
-
-def test_a_hold_counts_from_its_first_day_and_then_fails_the_job(hands: Hands, clock: TurnedClock) -> None:
-    hands.submit("a", new_job("child", ["a"]))
-    hands.run("a", "unavailable", error="no module named jobs")
-    clock.turn(3600)
-    assert hands.store.fail_held(clock.now() - 3600 * SECOND, clock.now()) == 0
-    assert hands.store.fail_held(clock.now() - 3599 * SECOND, clock.now()) == 1
-    job = hands.job("a")
-    assert (job["status"], job["held_by"]) == ("failed", None)
-    assert "import:jobs" in job["error"]
-    assert "no module named jobs" in job["error"]
-    assert hands.status("child") == "cancelled"
-
-
 def test_a_retry_that_waits_for_its_abandoned_thread_can_be_hastened(
     hands: Hands, clock: TurnedClock
 ) -> None:

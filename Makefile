@@ -25,7 +25,7 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 torture: $(READY)
-	$(BIN)/python -m pytest -m torture --timeout 1800 tests/torture $(ARGS)
+	$(BIN)/python -m pytest -m torture --timeout 1800 tests $(ARGS)
 
 format: $(READY)
 	$(BIN)/ruff format .

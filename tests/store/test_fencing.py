@@ -167,6 +167,7 @@ def test_an_outcome_that_cannot_be_written_and_comes_late_is_only_late(hands: Ha
     bad = hands.outcome(first, "raised", error="\ud800")
     answer = hands.exchange([bad, hands.outcome(second)])
     assert ([one.lease.id for one in answer.lost], answer.refused) == (["a"], [])
+    assert hands.runs("a") == ["superseded"]
     assert hands.statuses() == {"a": "pending", "b": "completed"}
 
 

@@ -18,7 +18,7 @@ def clock(rig: Rig) -> ClockFile:
 
 def await_turns(rig: Rig, number: int = 2) -> None:
     """Until every worker has looked after the others so many times more."""
-    alive = [worker for worker in rig.processes if worker.is_alive]
+    alive = [process for process in rig.processes if process.role == "worker" and process.is_alive]
     before = {worker.pid: turns(rig, worker.pid) for worker in alive}
     wait_until(
         lambda: all(turns(rig, worker.pid) >= before[worker.pid] + number for worker in alive),

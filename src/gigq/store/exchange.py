@@ -81,12 +81,7 @@ def settle_one_by_one(
     lost, refused = [], []
     for one in settlements:
         try:
-            with tx.savepoint():
-                settle(tx, Batch([one]), now)
-        except LostLease:
-            lost.append(one)
-            if late:
-                tx.run("supersede", job=one.lease.seq, execution=one.lease.execution_id)
+            stands = _settle_alone(tx, one, now)
         except StoreError as error:
             if type(error) is not StoreError:  # the disk, the lock: no single outcome is to blame
                 raise
@@ -94,13 +89,24 @@ def settle_one_by_one(
                 one.lease, JobStatus.FAILED.value, "failed", one.started_at, one.ended_at, attempts=1
             )
             failed.error = f"its end could not be stored: {error}"
-            try:
-                with tx.savepoint():
-                    settle(tx, Batch([failed]), now)
+            stands = _settle_alone(tx, failed, now)
+            if stands:
                 refused.append(one)
-            except LostLease:
-                lost.append(one)
+        if not stands:
+            lost.append(one)
+            if late:
+                tx.run("supersede", job=one.lease.seq, execution=one.lease.execution_id)
     return lost, refused
+
+
+def _settle_alone(tx: Transaction, settlement: Settlement, now: int) -> bool:
+    """False if its lease was lost."""
+    try:
+        with tx.savepoint():
+            settle(tx, Batch([settlement]), now)
+    except LostLease:
+        return False
+    return True
 
 
 def _settle_others(tx: Transaction, settlements: list[Settlement], now: int) -> None:

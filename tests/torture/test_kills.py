@@ -38,12 +38,15 @@ def torture(
 def figures(rig: Rig) -> dict[str, float]:
     """What RELIABILITY.md tells of a torture."""
     seen = rig.evidence()
+    lost = {
+        run["id"] for runs in seen.runs.values() for run in runs if run["status"] in ("crashed", "released")
+    }
     again = [
         (second.at - kill.after) / 1e9
         for starts in seen.starts.values()
         for first, second in pairwise(starts)
         for kill in seen.kills
-        if kill.pid == first.pid and kill.before <= second.at
+        if first.execution in lost and kill.pid == first.pid and kill.before <= second.at
     ]
     return {
         "jobs": len(seen.jobs),

@@ -16,9 +16,10 @@ import pytest
 from processes import PATIENCE, start, wait_until
 
 from gigq.errors import StoreFull
+from gigq.marks import SLOTS, Mark
 from gigq.store import sidecar as sidecar_module
 from gigq.store.locks import ByteLocks, FileLocks
-from gigq.store.sidecar import SLOTS, FileSidecar, Mark, MemorySidecar, Sidecar
+from gigq.store.sidecar import FileSidecar, MemorySidecar, Sidecar
 
 KEY, OTHER = b"k" * 16, b"o" * 16
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import ledger
 
+from gigq.marks import Marks
 from gigq.store import exchange, submission
 from gigq.store.base import Exchanged, Store
 from gigq.store.rows import NewJob
-from gigq.store.sidecar import FileSidecar, Life, Marks
+from gigq.store.sidecar import FileSidecar, Life
 from gigq.store.transaction import Transaction
 from gigq.worker.calls import Call, Outcome, Runner
 

@@ -19,67 +19,16 @@ import struct
 import threading
 import weakref
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from gigq.errors import StoreFull
+from gigq.marks import AREA, Mark, Marks, Place
 from gigq.store.gate import FileGate, Gate, ThreadGate
 from gigq.store.locks import Locks, open_locks
 from gigq.store.watch import Watch
 
 _LIFE = 16
 _BELL = 8
-_AREA = 64 * 1024
-_MARK = struct.Struct("<16sqq")
-_END = struct.Struct("<q")
-SLOTS = _AREA // _MARK.size
-"""Runs that one worker can have under way or waiting."""
-
-
-class Mark(NamedTuple):
-    """What is known of a run from its mark."""
-
-    started: int
-    """Monotonic nanoseconds."""
-    is_over: bool
-    """Whether its function had ended."""
-
-
-class Marks:
-    """The start marks of one worker."""
-
-    def __init__(self, area: mmap.mmap | bytearray) -> None:
-        self._area = area
-
-    def write(self, slot: int, key: bytes, started: int) -> None:
-        """Note that a run has started.
-
-        Args:
-            slot: 0 to SLOTS - 1, not shared by two runs at once.
-            key: ids.mark_key of its execution id.
-            started: monotonic nanoseconds.
-        """
-        _MARK.pack_into(self._area, slot * _MARK.size, key, started, 0)
-
-    def finish(self, slot: int, key: bytes) -> None:
-        """Note that a run's function is over, though its end is not stored yet."""
-        start = slot * _MARK.size
-        if (
-            self._area[start : start + len(key)] == key
-        ):  # a late thread may come when its slot is another run's
-            _END.pack_into(self._area, start + _MARK.size - _END.size, 1)
-
-    def read(self) -> dict[bytes, Mark]:
-        """Every mark that was ever written and not overwritten."""
-        return {
-            key: Mark(started, bool(over))
-            for key, started, over in _MARK.iter_unpack(bytes(self._area))
-            if started
-        }
-
-    def close(self) -> None:
-        if isinstance(self._area, mmap.mmap):
-            with contextlib.suppress(BufferError):
-                self._area.close()
 
 
 class Life(Protocol):
@@ -139,16 +88,16 @@ class FileSidecar:
         return self._locks.is_held(_LIFE + area)
 
     def marks(self, area: int) -> Marks:
-        offset = _AREA * (area + 1)
+        offset = AREA * (area + 1)
         try:
-            _reserve(self._fd, offset, _AREA)
-            return Marks(mmap.mmap(self._fd, _AREA, offset=offset))
+            _reserve(self._fd, offset, AREA)
+            return Marks(mmap.mmap(self._fd, AREA, offset=offset), Place(self._path, offset))
         except OSError as error:
             raise StoreFull(f"{self._path}: no room for a worker's start marks: {error.strerror}.") from error
 
     def read_marks(self, area: int) -> dict[bytes, Mark]:
-        found = _read_at(self._fd, _AREA, _AREA * (area + 1))
-        return Marks(bytearray(found.ljust(_AREA, b"\0"))).read()
+        found = _read_at(self._fd, AREA, AREA * (area + 1))
+        return Marks(bytearray(found.ljust(AREA, b"\0"))).read()
 
     def ring(self) -> None:
         self._rings += 1
@@ -205,7 +154,7 @@ class MemorySidecar:
         return area in self._alive
 
     def marks(self, area: int) -> Marks:
-        return self._areas.setdefault(area, Marks(bytearray(_AREA)))
+        return self._areas.setdefault(area, Marks(bytearray(AREA)))
 
     def read_marks(self, area: int) -> dict[bytes, Mark]:
         return self.marks(area).read()

@@ -14,10 +14,10 @@ from gigq import callables, codec, log
 from gigq.clock import Clock
 from gigq.errors import FunctionUnavailable, InvalidValue, ParentResultsTooLarge
 from gigq.ids import mark_key
+from gigq.marks import Marks
 from gigq.status import End
 from gigq.store.base import Parent
 from gigq.store.rows import Lease
-from gigq.store.sidecar import Marks
 from gigq.worker import context
 
 MAX_PARENT_RESULTS = 64 * 1024 * 1024

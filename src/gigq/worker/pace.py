@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gigq.store.sidecar import SLOTS
+from gigq.marks import SLOTS
 
 BUDGET = 50_000_000
 """Nanoseconds of work that may wait behind each slot: a slow job is never hoarded."""

@@ -8,9 +8,9 @@ from collections import deque
 
 from gigq import ids
 from gigq.clock import Clock
+from gigq.marks import SLOTS, Marks
 from gigq.store import Store
 from gigq.store.rows import Lease
-from gigq.store.sidecar import SLOTS, Marks
 from gigq.worker.calls import Call
 
 _FAREWELL = 1.0

@@ -19,6 +19,7 @@ from gigq.errors import (
     StoreUnusable,
     StoreVersion,
     UnknownParent,
+    WorkerFailed,
 )
 from gigq.job import Job
 from gigq.log import setup_logging
@@ -71,6 +72,7 @@ __all__ = [
     "TaskWrapper",
     "UnknownParent",
     "Worker",
+    "WorkerFailed",
     "Workflow",
     "close_connections",
     "current_job",

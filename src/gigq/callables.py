@@ -197,6 +197,14 @@ def end_load() -> None:
 
 
 @functools.lru_cache(maxsize=4096)
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether it is a coroutine function."""
+    import inspect
+
+    return inspect.iscoroutinefunction(function)
+
+
+@functools.lru_cache(maxsize=4096)
 def accepts_parent_results(function: Callable[..., Any]) -> bool:
     """Whether a function has a parameter ``parent_results`` or takes any keyword."""
     import inspect

@@ -15,6 +15,7 @@
     │   ├── StoreBusy                      somebody else holds the write lock
     │   ├── StoreFull                      no space left
     │   └── StoreReplaced                  the file was replaced, renamed or deleted while in use
+    ├── WorkerFailed                       a worker that cannot go on; its jobs are given back, or rescued
     ├── Refused                            an operator's request that was understood and declined
     └── JobError                           raised by, or about, the run of one job
         ├── FunctionUnavailable            its module or function is missing in this worker
@@ -74,6 +75,10 @@ class StoreFull(StoreError):
 
 class StoreReplaced(StoreError):
     """The file was replaced, renamed or deleted while it was in use."""
+
+
+class WorkerFailed(GigQError):
+    """A worker that cannot go on working; what it had is given back, or rescued by another."""
 
 
 class Refused(GigQError):

@@ -55,6 +55,10 @@ def cancelled(job_id: str) -> None:
     queue.info("Job cancelled: %s", job_id, extra={"job_id": job_id})
 
 
+def asked_to_stop(job_id: str) -> None:
+    queue.info("Job asked to stop: %s", job_id, extra={"job_id": job_id})
+
+
 def not_cancelled(job_id: str) -> None:
     queue.warning("Job not cancelled: %s is not pending", job_id, extra={"job_id": job_id})
 
@@ -131,6 +135,11 @@ def will_retry(job_id: str, name: str, attempt: int, worker_id: str, error: str,
 def timed_out(job_id: str, name: str, attempt: int, worker_id: str, seconds: float) -> None:
     extra = _of_run(job_id, name, attempt, worker_id)
     worker.warning("Job timed out: %s (%s) after %g s", job_id, name, seconds, extra=extra)
+
+
+def cancelled_run(job_id: str, name: str, attempt: int, worker_id: str) -> None:
+    extra = _of_run(job_id, name, attempt, worker_id)
+    worker.info("Job cancelled while it ran: %s (%s)", job_id, name, extra=extra)
 
 
 def rescued(job_id: str, name: str, attempt: int, worker_id: str, reason: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from gigq import callables, codec, log
-from gigq.clock import SYSTEM, Clock, from_iso, from_seconds
+from gigq.clock import SYSTEM, Clock, from_iso, from_seconds, to_iso
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
 from gigq.status import JobStatus
@@ -106,19 +106,28 @@ class JobQueue:
             log.submitted_many(len(submitted))
         return [job.id for job in submitted]
 
-    def cancel(self, job_id: str) -> bool:
+    def cancel(self, job_id: str, *, running: bool = False) -> bool:
         """
         Cancel a pending job.
 
         Args:
             job_id: The ID of the job to cancel.
+            running: Stop it too if it is running: its worker is told, and stops it (in a child process by force if
+                it must; in a thread it can only be asked). It settles as cancelled when it has stopped, or as
+                completed if its function returns normally first.
 
         Returns:
-            True if the job was cancelled, False if it couldn't be cancelled.
+            True if the job was cancelled, or with ``running`` asked to stop; False if it couldn't be cancelled.
         """
-        cancelled = self._store.cancel(job_id, self.clock.now())
-        (log.cancelled if cancelled else log.not_cancelled)(job_id)
-        return cancelled
+        now = self.clock.now()
+        if self._store.cancel(job_id, now):
+            log.cancelled(job_id)
+            return True
+        if running and self._store.ask_to_stop(job_id, now):
+            log.asked_to_stop(job_id)
+            return True
+        log.not_cancelled(job_id)
+        return False
 
     def get_status(self, job_id: str) -> dict[str, Any]:
         """
@@ -129,15 +138,24 @@ class JobQueue:
 
         Returns:
             A dictionary containing the job's status and related information; ``{"exists": False}`` for an
-            unknown one. Times are ISO 8601 in UTC, durations seconds, ``executions`` its runs, oldest first.
+            unknown one. Times are ISO 8601 in UTC, durations seconds, ``executions`` its runs, oldest first, each
+            with its ``output`` (what it printed and logged, the newest 256 KiB; "" for nothing). ``progress`` is
+            None, or a dictionary of ``run done total message updated_at``.
         """
         found = self._store.record(job_id)
         if found is None:
             return {"exists": False}
         record, executions = found
+        output: dict[int, list[str]] = {}
+        for part in self._store.output(job_id):
+            output.setdefault(part.run, []).append(part.text)
         for execution in executions:
             execution["result"] = codec.decode(execution["result"])
-        return {"exists": True, **_shown(record), "executions": executions}
+            execution["output"] = "".join(output.get(execution["run"], ()))
+        progress = self._store.progress(job_id)
+        if progress is not None:
+            progress["updated_at"] = to_iso(progress.pop("at"))
+        return {"exists": True, **_shown(record), "progress": progress, "executions": executions}
 
     def get_result(self, job_id: str) -> Any | None:
         """
@@ -340,6 +358,7 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference) -> NewJob:
         on_parent_failure=job.on_parent_failure,
         pass_parent_results=None if job.pass_parent_results is None else int(job.pass_parent_results),
         wants_parents=_wants_parents(job) if dependencies else 0,
+        is_async=None if isinstance(job.function, str) else int(callables.is_async(job.function)),
         max_attempts=job.max_attempts,
         max_crashes=job.max_crashes,
         timeout=None if job.timeout is None else max(1, from_seconds(job.timeout)),

@@ -53,6 +53,47 @@ def ask_to_stop(ident: int) -> None:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(Asked))
 
 
+def ask_here() -> None:
+    """For a signal handler: raise :class:`Asked` in this thread, now or when it leaves its shield.
+
+    Takes no lock, since the handler may have interrupted the thread while it held it.
+    """
+    thread = _mine.thread
+    if thread is not None and thread.depth:
+        thread.is_asked = True
+        return
+    raise Asked
+
+
+def hold() -> None:
+    """Be asked no more until :func:`release`; an exception that is on its way is taken in here.
+
+    For a thread that has run a job and is about to tell how that ended.
+    """
+    thread = _mine.thread
+    while thread is not None:
+        try:
+            with thread.guard:
+                thread.depth = 1
+            _let_it_come()
+        except Asked:
+            continue
+        return
+
+
+def _let_it_come() -> None:
+    """What another thread has raised in this one arrives at the next call of a function, and so here."""
+
+
+def release() -> None:
+    """Be ready to be asked again; what was asked meanwhile is void."""
+    thread = _mine.thread
+    if thread is not None:
+        with thread.guard:
+            thread.depth = 0
+            thread.is_asked = False
+
+
 def enter() -> None:
     """Begin a stretch that must not be interrupted."""
     thread = _mine.thread

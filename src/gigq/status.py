@@ -47,10 +47,12 @@ PARENT_POLICIES: tuple[OnParentFailure, ...] = ("cancel", "run", "wait")
 
 MAX_CRASHES = 3
 
-End = Literal["returned", "unstorable", "raised", "timeout", "died", "stopped", "unstarted", "unavailable"]
+End = Literal[
+    "returned", "unstorable", "raised", "timeout", "cancelled", "died", "stopped", "unstarted", "unavailable"
+]
 """How a run ended, seen from outside: the left column of the table in the contract."""
 
-RunStatus = Literal["completed", "failed", "timeout", "crashed", "released", "superseded"]
+RunStatus = Literal["completed", "failed", "timeout", "cancelled", "crashed", "released", "superseded"]
 
 
 class Facts(Protocol):
@@ -102,6 +104,8 @@ def settle(end: End, job: Facts, now: int, error: str | None = None, module: str
                 return Decision(final, run, attempts=1, error=error)
             due_at = now + job.retry_delay if job.retry_delay else None
             return Decision(JobStatus.PENDING, run, attempts=1, due_at=due_at, error=error)
+        case "cancelled":
+            return Decision(JobStatus.CANCELLED, "cancelled", attempts=1, error=error)
         case "died":
             return _died(job, error)
         case "stopped":

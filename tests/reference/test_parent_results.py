@@ -10,7 +10,7 @@ import pytest
 
 from gigq import Job, JobQueue, ParentResultsTooLarge, Worker, Workflow, current_job, task
 from gigq.status import OnParentFailure
-from gigq.worker import calls
+from gigq.worker import runner
 
 
 def wants(parent_results: Any = "not given") -> Any:
@@ -217,7 +217,7 @@ def test_a_parent_that_ended_badly_is_none_for_a_child_that_runs_anyway(
 def test_what_is_too_large_to_be_given_at_once_can_be_read_one_by_one(
     queue: JobQueue, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "MAX_PARENT_RESULTS", 1000)
+    monkeypatch.setattr(runner, "MAX_PARENT_RESULTS", 1000)
     workflow = Workflow("w")
     parents = [workflow.add_job(Job("p", jobs.echo, {"value": "x" * 600})) for _ in range(2)]
     eager = workflow.add_job(Job("eager", wants, max_attempts=1), depends_on=parents)
@@ -233,4 +233,4 @@ def test_what_is_too_large_to_be_given_at_once_can_be_read_one_by_one(
 
 
 def test_the_limit_is_64_mib() -> None:
-    assert calls.MAX_PARENT_RESULTS == 64 * 1024 * 1024
+    assert runner.MAX_PARENT_RESULTS == 64 * 1024 * 1024

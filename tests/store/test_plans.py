@@ -91,6 +91,18 @@ PLANS = {
     "live_workers": "worker:worker_area",
     "place": "place:scan",
     "take_place": "",
+    "any_stop_request": "stop_request:scan",
+    "ask_to_stop": "job:key",
+    "claim_choose_by_kind": "j:key job:job_ready p:key sort:ORDER BY",
+    "clear_output": "output:key",
+    "clear_progress": "progress:key",
+    "forget_stops": "j:key stop_request:scan",
+    "output_of": "job:sqlite_autoindex_job_1 o:key",
+    "progress_of": "job:sqlite_autoindex_job_1 p:key",
+    "stop_requests": "j:key s:scan",
+    "trim_output": "output:key",
+    "write_output": "job:key",
+    "write_progress": "job:key",
 }
 
 AT_LEISURE = frozenset(

@@ -17,7 +17,7 @@ from gigq.store.base import Exchanged, Store
 from gigq.store.rows import NewJob
 from gigq.store.sidecar import FileSidecar, Life
 from gigq.store.transaction import Transaction
-from gigq.worker.calls import Call, Outcome, Runner
+from gigq.worker.runner import Ended, Runner
 
 Strike = Callable[[], None]
 
@@ -114,8 +114,8 @@ def _after_mark(strike: Strike) -> None:
 def _after_return(strike: Strike) -> None:
     real = Runner.run
 
-    def run(self: Runner, call: Call) -> Outcome:
-        outcome = real(self, call)
+    def run(self: Runner[Any], run: Any, wait: Any) -> Ended:
+        outcome = real(self, run, wait)
         strike()
         return outcome
 

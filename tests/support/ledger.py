@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import threading
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gigq.store.rows import Lease
-from gigq.worker.calls import Call, Outcome, Runner
+from gigq import current_job
+from gigq.worker.context import CurrentJob
 
 VARIABLE = "GIGQ_LEDGER"
 """Names the file, for the process and for those it starts."""
@@ -46,9 +45,6 @@ class Kill(NamedTuple):
     how: str
 
 
-_here = threading.local()
-
-
 @functools.cache
 def _fd(path: str, _pid: int) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -64,37 +60,20 @@ def write(what: str, job: str = "-", run: int = 0, execution: str = "-") -> None
     os.write(_fd(path, os.getpid()), line)
 
 
-def lease() -> Lease:
-    """The lease under which this thread is running a job; :func:`watch_runs` has put it there."""
-    here: Lease = _here.lease
-    return here
-
-
 @contextlib.contextmanager
-def run() -> Iterator[Lease]:
+def run() -> Iterator[CurrentJob]:
     """Around the body of a job: notes its start, and its end if it lives to see it."""
-    mine = lease()
-    write("start", mine.id, mine.runs + 1, mine.lease)
+    mine = current_job()
+    write("start", mine.id, mine.run, mine.execution_id)
     try:
         yield mine
     except Exception:
-        write("fail", mine.id, mine.runs + 1, mine.lease)
+        write("fail", mine.id, mine.run, mine.execution_id)
         raise
     except BaseException:
-        write("stopped", mine.id, mine.runs + 1, mine.lease)
+        write("stopped", mine.id, mine.run, mine.execution_id)
         raise
-    write("end", mine.id, mine.runs + 1, mine.lease)
-
-
-def watch_runs() -> None:
-    """Let the jobs of this process know their lease, which the public API does not tell."""
-    real = Runner.run
-
-    def watched(self: Runner, call: Call) -> Outcome:
-        _here.lease = call.lease
-        return real(self, call)
-
-    Runner.run = watched  # type: ignore[method-assign]
+    write("end", mine.id, mine.run, mine.execution_id)
 
 
 def parse(text: str) -> list[Line]:

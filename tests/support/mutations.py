@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from sqlite3 import Connection
 
 from gigq.ids import mark_key
@@ -48,8 +48,11 @@ def _without_marks() -> None:
     """A rescuer takes whatever a dead worker had claimed for running."""
     real = Rescue._of_the_dead
 
-    def of_the_dead(self: Rescue, lease: Lease, row: WorkerRow, marks: dict[bytes, Mark]) -> Settlement:
-        return real(self, lease, row, {mark_key(lease.lease): Mark(time.monotonic_ns(), is_over=False)})
+    def of_the_dead(
+        self: Rescue, lease: Lease, row: WorkerRow, marks: dict[bytes, Mark], asked: Set[str]
+    ) -> Settlement:
+        running = {mark_key(lease.lease): Mark(time.monotonic_ns(), is_over=False)}
+        return real(self, lease, row, running, asked)
 
     Rescue._of_the_dead = of_the_dead  # type: ignore[method-assign]
 

@@ -56,6 +56,7 @@ def new_job(
         dependencies=list(dict.fromkeys(parents or [])),
         on_parent_failure=policy,
         pass_parent_results=None,
+        is_async=None,
         wants_parents=None,
         max_attempts=max_attempts,
         max_crashes=max_crashes,

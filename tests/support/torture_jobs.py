@@ -14,52 +14,52 @@ import ledger
 
 
 def work(milliseconds: float = 1.0) -> str:
-    with ledger.run() as lease:
+    with ledger.run() as mine:
         time.sleep(milliseconds / 1000)
-    return lease.lease
+    return mine.execution_id
 
 
 def fail_first(milliseconds: float = 1.0) -> str:
     """Fails at its first attempt, and only then."""
-    with ledger.run() as lease:
+    with ledger.run() as mine:
         time.sleep(milliseconds / 1000)
-        if lease.attempts == 0:
+        if mine.attempt - 1 == 0:
             raise ValueError("the first attempt fails")
-    return lease.lease
+    return mine.execution_id
 
 
 def slow_at_first(seconds: float) -> str:
     """Takes its time at its first run, and none after it."""
-    with ledger.run() as lease:
-        if lease.runs == 0:
+    with ledger.run() as mine:
+        if mine.run == 1:
             time.sleep(seconds)
-    return lease.lease
+    return mine.execution_id
 
 
 def wait_for(path: str) -> str:
     """Runs until a file is there."""
-    with ledger.run() as lease:
+    with ledger.run() as mine:
         while not Path(path).exists():
             time.sleep(0.005)
-    return lease.lease
+    return mine.execution_id
 
 
 def ignore_everything(path: str) -> str:
     """Runs until a file is there, whatever is raised into it."""
-    with ledger.run() as lease:
+    with ledger.run() as mine:
         while True:
             try:
                 while not Path(path).exists():
                     time.sleep(0.005)
                 break
             except BaseException:
-                ledger.write("ignored", lease.id, lease.runs + 1, lease.lease)
-    return lease.lease
+                ledger.write("ignored", mine.id, mine.run, mine.execution_id)
+    return mine.execution_id
 
 
 def die(how: str, after: str | None = None) -> str:
     """Ends its whole process, each time it is run; if asked so, once a file is there."""
-    with ledger.run() as lease:
+    with ledger.run() as mine:
         while after is not None and not Path(after).exists():
             time.sleep(0.005)
         if how == "kill":
@@ -69,17 +69,17 @@ def die(how: str, after: str | None = None) -> str:
         elif how == "segfault":
             ctypes.string_at(0)
         time.sleep(60)  # the signal is on its way
-    return lease.lease
+    return mine.execution_id
 
 
 def work_beside_a_child(path: str, how: str) -> str:
     """Has started a process that outlives it, and runs until a file is there."""
-    with ledger.run() as lease:
+    with ledger.run() as mine:
         child = _fork() if how == "fork" else subprocess.Popen([sys.executable, "-c", _SLEEP]).pid
-        ledger.write("child", lease.id, child)
+        ledger.write("child", mine.id, child)
         while not Path(path).exists():
             time.sleep(0.005)
-    return lease.lease
+    return mine.execution_id
 
 
 _SLEEP = "import time; time.sleep(120)"

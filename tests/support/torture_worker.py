@@ -148,7 +148,6 @@ def main(options: Options) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.register(signal.SIGUSR2)  # shows where each thread is
     _break(options)
-    ledger.watch_runs()
     _tell_upkeep()
     _tell_stop()
     ledger.write("hello")

@@ -11,8 +11,8 @@ MODULE = """
 import ledger
 
 def work():
-    with ledger.run() as lease:
-        return lease.lease
+    with ledger.run() as mine:
+        return mine.execution_id
 """
 
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple, Protocol
 
 from gigq.errors import StoreError
 from gigq.status import CLEARABLE
-from gigq.store import exchange, graph, hosts, migrations, submission
+from gigq.store import exchange, graph, hosts, migrations, notes, submission
 from gigq.store.exchange import Claim, Claimed
+from gigq.store.notes import NoteRow, OutputPart
 from gigq.store.rows import Lease, NewJob, Settlement, WorkerRow
 from gigq.store.sidecar import Life
 from gigq.store.sqlite import Session, Sqlite, Writing
@@ -155,6 +156,12 @@ class Store:
         self.finish(now)
         return cancelled
 
+    def ask_to_stop(self, job_id: str, now: int) -> bool:
+        """Ask the run of a job that is under way to stop; False if there is none."""
+        with self._writing() as tx:
+            found = tx.row("find", id=job_id)
+            return found is not None and tx.run("ask_to_stop", job=found[0], now=now) == 1
+
     def requeue(self, job_id: str, now: int) -> str | None:
         """Put an ended job back to the start, with what was cancelled for its sake; or why not."""
         with self._writing() as tx:
@@ -199,6 +206,8 @@ class Store:
                 tx.run("clear_edges", jobs=jobs)
                 tx.run("clear_keep_id", jobs=jobs)
                 tx.run("clear_executions", jobs=jobs)
+                tx.run("clear_output", jobs=jobs)
+                tx.run("clear_progress", jobs=jobs)
                 tx.run("clear_params", jobs=jobs)
                 gone += tx.run("clear_jobs", jobs=jobs)
             cursor = candidates[-1]
@@ -223,6 +232,17 @@ class Store:
         with self._reading() as tx:
             row = tx.row("result", id=job_id)
             return None if row is None else (row[0], row[1])
+
+    def progress(self, job_id: str) -> dict[str, Any] | None:
+        """run, done, total, message and at, as the job has told them last."""
+        with self._reading() as tx:
+            return next(iter(tx.records("progress_of", id=job_id)), None)
+
+    def output(self, job_id: str, run: int = 0, part: int = -1, limit: int = 1000) -> list[OutputPart]:
+        """What the runs of a job have printed and logged, from behind a part on."""
+        with self._reading() as tx:
+            rows = tx.records("output_of", id=job_id, run=run, part=part, limit=limit)
+            return [OutputPart(**row) for row in rows]
 
     def records(self, status: str | None, limit: int) -> list[dict[str, Any]]:
         """Jobs as the view shows them, newest first."""
@@ -257,13 +277,15 @@ class Store:
         claim: Claim | None,
         now: int,
         *,
+        said: list[NoteRow] | None = None,
         late: bool = True,
         wait: float | None = None,
         when_free: Callable[[], None] | None = None,
     ) -> Exchanged:
         """Settle, release, promote, claim: one transaction, however many jobs.
 
-        ``late`` is whether a lost lease means that a run reported late, and is to be marked superseded.
+        ``said`` is what running jobs have said. ``late`` is whether a lost lease means that a run reported late, and
+        is to be marked superseded.
 
         If a settlement has lost its lease, or cannot be written, the transaction is rolled back and the settlements
         are written one by one, so that one bad outcome does not sink the others.
@@ -274,8 +296,11 @@ class Store:
         """
         try:
             batch = exchange.Batch(settlements)
-            with self._writing(wait=wait, when_free=when_free, ring=bool(settlements)) as tx:
+            ring = bool(settlements or said)
+            with self._writing(wait=wait, when_free=when_free, ring=ring) as tx:
                 exchange.settle(tx, batch, now)
+                if said:
+                    notes.write(tx, said)
                 claimed = self._move_on(tx, claim, now)
             return Exchanged(claimed.read() if claimed else [], [], [])
         except exchange.LostLease:
@@ -285,13 +310,15 @@ class Store:
                 raise
         with self._writing(wait=wait, when_free=when_free) as tx:
             lost, refused = exchange.settle_one_by_one(tx, settlements, now, late=late)
+            if said:
+                notes.write(tx, said)
             claimed = self._move_on(tx, claim, now)
         return Exchanged(claimed.read() if claimed else [], lost, refused)
 
     def _move_on(self, tx: Transaction, claim: Claim | None, now: int) -> Claimed | None:
         graph.go_on(tx, now)
         tx.run("promote", now=now, limit=_PIECE)
-        return exchange.claim(tx, claim, now) if claim is not None and claim.want > 0 else None
+        return exchange.claim(tx, claim, now) if claim is not None and claim.wants else None
 
     def hasten(self, lease: Lease, due_at: int | None) -> None:
         """Let a retry go that waited for its abandoned thread."""
@@ -303,6 +330,19 @@ class Store:
         with self._reading() as tx:
             found = tx.array("lease", Lease, id=job_id, execution=execution_id)
             return found[0] if found else None
+
+    def stop_requests(self) -> list[str]:
+        """Leases of the runs under way that are asked to stop."""
+        with self._reading() as tx:
+            return tx.column("stop_requests")
+
+    def forget_stops(self) -> None:
+        """Take out the requests whose runs have ended."""
+        with self._reading() as tx:
+            if not tx.value("any_stop_request"):
+                return
+        with self._writing(ring=False) as tx:
+            tx.run("forget_stops")
 
     def params(self, lease: Lease) -> str:
         """JSON text of a job's params."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
 
 from gigq import ids
 from gigq.errors import GigQError, StoreError
@@ -30,6 +30,15 @@ class Claim(NamedTuple):
     queue: str = "default"
     without: Collection[tuple[str, str, str | None]] = ()
     """Functions (module, name, script) that it has tried to import in vain."""
+    want_async: int | None = None
+    """How many coroutine functions beside ``want`` plain ones; None makes no difference between them."""
+    coroutines: Collection[tuple[str, str]] = ()
+    """Functions (module, name) that this worker has found to be coroutine functions."""
+
+    @property
+    def wants(self) -> bool:
+        """Whether it wants anything."""
+        return self.want > 0 or bool(self.want_async)
 
 
 class Batch:
@@ -188,11 +197,7 @@ class Claimed(NamedTuple):
 
 def claim(tx: Transaction, what: Claim, now: int) -> Claimed | None:
     """Put the best ready jobs of a queue under a lease."""
-    if what.without:
-        lacking = as_json(list(what.without))
-        row = tx.row("claim_choose_without", queue=what.queue, want=what.want, without=lacking)
-    else:
-        row = tx.row("claim_choose", queue=what.queue, want=what.want)
+    row = _choose(tx, what)
     assert row is not None  # noqa: S101 - an aggregate has one row
     leases, jobs, count = row
     if not count:
@@ -201,3 +206,24 @@ def claim(tx: Transaction, what: Claim, now: int) -> Claimed | None:
     tx.run("claim_take", token=token, worker=what.worker, now=now, jobs=jobs)
     add_counts(tx, Counter({(what.queue, _PENDING): -count, (what.queue, _RUNNING): count}))
     return Claimed(leases, token, what.worker, now)
+
+
+_FURTHER = 256
+"""Ready jobs that are looked at beyond those that are wanted, to find some of either kind."""
+
+
+def _choose(tx: Transaction, what: Claim) -> Sequence[Any] | None:
+    lacking = as_json(list(what.without))
+    if what.want_async is not None:
+        return tx.row(
+            "claim_choose_by_kind",
+            queue=what.queue,
+            want=what.want,
+            want_async=what.want_async,
+            most=what.want + what.want_async + _FURTHER,
+            coroutines=as_json(list(what.coroutines)),
+            without=lacking,
+        )
+    if what.without:
+        return tx.row("claim_choose_without", queue=what.queue, want=what.want, without=lacking)
+    return tx.row("claim_choose", queue=what.queue, want=what.want)

@@ -29,6 +29,8 @@ class Lease(Struct, array_like=True, gc=False):
     wants_parents: int | None
     worker: int | None
     claimed_at: int | None
+    is_async: int | None
+    """Whether its function is a coroutine function, as far as that was known at submit."""
     params: str | None
     """None where they are large: read when the job starts."""
 
@@ -82,6 +84,7 @@ class NewJob(Struct, gc=False):
     on_parent_failure: str
     pass_parent_results: int | None
     wants_parents: int | None
+    is_async: int | None
     max_attempts: int
     max_crashes: int
     timeout: int | None

@@ -16,6 +16,7 @@ import errno
 import mmap
 import os
 import struct
+import tempfile
 import threading
 import weakref
 from collections.abc import Callable
@@ -51,6 +52,9 @@ class Sidecar(Protocol):
 
     def is_alive(self, area: int) -> bool: ...
     def marks(self, area: int) -> Marks: ...
+    def share(self, area: int) -> Marks:
+        """The same, where other processes can write them."""
+
     def read_marks(self, area: int) -> dict[bytes, Mark]: ...
     def ring(self) -> None: ...
     def watch(self, ring: Callable[[], None]) -> Watch: ...
@@ -94,6 +98,9 @@ class FileSidecar:
             return Marks(mmap.mmap(self._fd, AREA, offset=offset), Place(self._path, offset))
         except OSError as error:
             raise StoreFull(f"{self._path}: no room for a worker's start marks: {error.strerror}.") from error
+
+    def share(self, area: int) -> Marks:
+        return self.marks(area)
 
     def read_marks(self, area: int) -> dict[bytes, Mark]:
         found = _read_at(self._fd, AREA, AREA * (area + 1))
@@ -155,6 +162,14 @@ class MemorySidecar:
 
     def marks(self, area: int) -> Marks:
         return self._areas.setdefault(area, Marks(bytearray(AREA)))
+
+    def share(self, area: int) -> Marks:
+        fd, path = tempfile.mkstemp(prefix="gigq-marks-")
+        weakref.finalize(self, os.unlink, path)
+        os.truncate(fd, AREA)
+        marks = self._areas[area] = Marks(mmap.mmap(fd, AREA), Place(path, 0))
+        os.close(fd)
+        return marks
 
     def read_marks(self, area: int) -> dict[bytes, Mark]:
         return self.marks(area).read()

@@ -10,7 +10,7 @@ status = 'pending' AND parents_left = 0 AND due_at IS NULL AND held_by IS NULL
 -- fragment: what a worker is told about a run, in the order of rows.Lease; its params follow.
 j.seq, j.id, j.queue, j.execution_id, j.name, j.function_module, j.function_name, j.script,
     j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes, j.timeout, j.retry_delay,
-    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at
+    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async
 
 -- name: small_params
 -- fragment: params that travel with a claim; larger ones (bytes) are read when their job starts, or a claim of many
@@ -63,6 +63,35 @@ FROM (
                 AND json_extract(w.value, '$[2]') IS script
         ))
     ORDER BY priority DESC, seq LIMIT :want
+) AS r
+CROSS JOIN job AS j ON j.seq = r.seq
+CROSS JOIN params AS p ON p.seq = r.seq
+
+-- name: claim_choose_by_kind
+-- The same for a worker that has room of its own for coroutine functions: at most :want plain ones and :want_async
+-- coroutine ones, in order, of the first :most that are ready. :coroutines has [module, name] of functions of which
+-- only this worker knows the kind; :without is as above, and may be empty.
+SELECT json_group_array(json_array({lease_columns}, {small_params})), json_group_array(r.seq), count(*)
+FROM (
+    SELECT seq FROM (
+        SELECT seq, place, is_async,
+            row_number() OVER (PARTITION BY is_async ORDER BY place) AS n
+        FROM (
+            SELECT seq, row_number() OVER (ORDER BY priority DESC, seq) AS place,
+                coalesce(is_async, EXISTS (SELECT 1 FROM json_each(:coroutines) AS c
+                    WHERE json_extract(c.value, '$[0]') = function_module
+                        AND json_extract(c.value, '$[1]') = function_name)) AS is_async
+            FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}
+                AND (held_since IS NULL OR NOT EXISTS (
+                    SELECT 1 FROM json_each(:without) AS w
+                    WHERE json_extract(w.value, '$[0]') = function_module
+                        AND json_extract(w.value, '$[1]') = function_name
+                        AND json_extract(w.value, '$[2]') IS script
+                ))
+            ORDER BY priority DESC, seq LIMIT :most
+        )
+    ) WHERE n <= CASE WHEN is_async THEN :want_async ELSE :want END
+    ORDER BY place
 ) AS r
 CROSS JOIN job AS j ON j.seq = r.seq
 CROSS JOIN params AS p ON p.seq = r.seq
@@ -152,12 +181,12 @@ FROM json_each(:ids) AS i CROSS JOIN job AS j ON j.id = i.value
 -- name: kind_columns
 -- fragment: what many jobs of a submission have in common.
 queue, priority, function_module, function_name, script, on_parent_failure, pass_parent_results, wants_parents,
-    max_attempts, max_crashes, timeout, retry_delay, description, parents
+    max_attempts, max_crashes, timeout, retry_delay, description, parents, is_async
 
 -- name: insert_job
 -- One job, bound by place, which takes a third of the time of insert_jobs with one. All its parents are open.
 INSERT INTO job ({kind_columns}, parents_left, id, name, created_at, updated_at, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending') RETURNING seq
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending') RETURNING seq
 
 -- name: insert_jobs
 -- [id, name, created_at, place in :kinds] each; :kinds has [the kind_columns] each, so that they are taken out of the
@@ -169,7 +198,8 @@ WITH kind AS MATERIALIZED (
         json_extract(value, '$[6]') AS pass_parent_results, json_extract(value, '$[7]') AS wants_parents,
         json_extract(value, '$[8]') AS max_attempts, json_extract(value, '$[9]') AS max_crashes,
         json_extract(value, '$[10]') AS timeout, json_extract(value, '$[11]') AS retry_delay,
-        json_extract(value, '$[12]') AS description, json_extract(value, '$[13]') AS parents
+        json_extract(value, '$[12]') AS description, json_extract(value, '$[13]') AS parents,
+        json_extract(value, '$[14]') AS is_async
     FROM json_each(:kinds)
 )
 INSERT INTO job (seq, id, name, created_at, updated_at, status, parents_left, {kind_columns})
@@ -336,6 +366,12 @@ DELETE FROM dependency WHERE child IN (SELECT value FROM json_each(:jobs))
 -- name: clear_executions
 DELETE FROM execution WHERE job IN (SELECT value FROM json_each(:jobs))
 
+-- name: clear_output
+DELETE FROM output WHERE job IN (SELECT value FROM json_each(:jobs))
+
+-- name: clear_progress
+DELETE FROM progress WHERE job IN (SELECT value FROM json_each(:jobs))
+
 -- name: clear_params
 DELETE FROM params WHERE seq IN (SELECT value FROM json_each(:jobs))
 
@@ -434,6 +470,57 @@ PRAGMA journal_mode
 -- name: integrity
 -- 'ok', or what is damaged.
 PRAGMA integrity_check(20)
+
+-- name: write_output
+-- [job, run, part, at, body] each.
+INSERT OR IGNORE INTO output (job, run, part, at, body)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]')
+FROM json_each(:parts) WHERE EXISTS (SELECT 1 FROM job WHERE seq = json_extract(value, '$[0]'))
+
+-- name: trim_output
+DELETE FROM output WHERE job = :job AND run = :run AND part < :part
+
+-- name: write_progress
+-- [job, run, done, total, message, at] each; a late word of an older run is not heard.
+INSERT INTO progress (job, run, done, total, message, at)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[4]'), json_extract(value, '$[5]')
+FROM json_each(:rows) WHERE EXISTS (SELECT 1 FROM job WHERE seq = json_extract(value, '$[0]'))
+ON CONFLICT (job) DO UPDATE SET run = excluded.run, done = excluded.done, total = excluded.total,
+    message = excluded.message, at = excluded.at
+WHERE excluded.run >= progress.run
+
+-- name: progress_of
+SELECT p.run AS run, p.done AS done, p.total AS total, p.message AS message, p.at AS at
+FROM progress AS p WHERE p.job = (SELECT seq FROM job WHERE id = :id)
+
+-- name: output_of
+-- From a part on: the parts of all runs of a job, in order.
+SELECT o.run AS run, o.part AS part, o.at AS at, o.body AS text FROM output AS o
+WHERE o.job = (SELECT seq FROM job WHERE id = :id) AND (o.run, o.part) > (:run, :part)
+ORDER BY o.run, o.part LIMIT :limit
+
+-- name: ask_to_stop
+-- The run under way of a job.
+INSERT INTO stop_request (job, execution, asked_at)
+SELECT seq, execution_id, :now FROM job WHERE seq = :job AND +status = 'running'
+ON CONFLICT (job) DO UPDATE SET execution = excluded.execution, asked_at = excluded.asked_at
+
+-- name: stop_requests
+-- Leases of runs that are asked to stop.
+SELECT s.execution FROM stop_request AS s CROSS JOIN job AS j ON j.seq = s.job
+WHERE j.execution_id = s.execution AND +j.status = 'running'
+
+-- name: any_stop_request
+SELECT EXISTS (SELECT 1 FROM stop_request)
+
+-- name: forget_stops
+-- Requests whose run has ended.
+DELETE FROM stop_request WHERE NOT EXISTS (
+    SELECT 1 FROM job AS j WHERE j.seq = stop_request.job AND j.execution_id = stop_request.execution
+        AND +j.status = 'running'
+)
 
 -- name: wrong_counts
 -- Where the table counts and the jobs themselves disagree. One statement, so one moment, beside any writers.

@@ -146,6 +146,7 @@ def _kind(job: NewJob) -> tuple[object, ...]:
         job.retry_delay,
         job.description,
         len(job.dependencies),
+        job.is_async,
     )
 
 

@@ -1,15 +1,19 @@
-"""current_job(): what a running function can ask about itself."""
+"""current_job(): what a running function can ask about itself, and say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gigq import codec
 from gigq.errors import JobError
-from gigq.store.base import Parent
+from gigq.worker import describe
+from gigq.worker.notes import Progress
+
+_LONGEST_MESSAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +32,81 @@ class ParentJob:
         return codec.decode(self._result) if self.status == "completed" else None
 
 
+class Ear(Protocol):
+    """Who listens to a running job, and answers it."""
+
+    def parents(self) -> Iterable[tuple[str, str | None, str | None, str | None]]:
+        """Id, status, JSON text of the result and error of each parent, in the order of the dependencies."""
+
+    def say(self, text: str) -> None: ...
+    def progress(self, progress: Progress) -> None: ...
+    def is_asked_to_stop(self) -> bool: ...
+
+
 class CurrentJob:
     """The job that is running here."""
 
     def __init__(
-        self, job_id: str, name: str, attempt: int, params: dict[str, Any], load: Callable[[], list[Parent]]
-    ):
+        self,
+        job_id: str,
+        name: str,
+        attempt: int,
+        params: dict[str, Any],
+        run: int,
+        execution_id: str,
+        ear: Ear,
+    ) -> None:
         self.id = job_id
         self.name = name
         self.attempt = attempt
-        """1 for the first."""
+        """1 for the first; runs that were given back, stopped or died are not counted."""
+        self.run = run
+        """1 for the first; every start counts."""
+        self.execution_id = execution_id
+        """Names this run for ever: what it does elsewhere can be told from what other runs of the job did."""
         self.params = params
-        self._load = load
+        """As the function was given them."""
+        self._ear = ear
 
     @property
     def parents(self) -> Iterator[ParentJob]:
         """Its parents, in the order of its dependencies."""
-        for parent in self._load():
-            yield ParentJob(parent.id, parent.status, parent.error, parent.result)
+        for parent, status, result, error in self._ear.parents():
+            yield ParentJob(parent, status, error, result)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this run is asked to stop: it was cancelled, ran past its timeout, or its worker is stopping.
+
+        A function that looks can end in its own way. What it returns after a cancel is kept as its result.
+        """
+        return self._ear.is_asked_to_stop()
+
+    def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
+        """Tell how far this job is, as often as it likes: it is stored a few times a second at most.
+
+        Args:
+            done: how much is done, in any unit.
+            total: how much there is to do, in the same unit; None if nobody knows.
+            message: what it is doing, a line.
+
+        Raises:
+            JobError: a number is not one.
+        """
+        numbers = [done] if total is None else [done, total]
+        for number in numbers:
+            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+                raise JobError(f"progress: a finite number is needed, not {number!r:.100}")
+        told = None if message is None else describe.storable(str(message))[:_LONGEST_MESSAGE]
+        self._ear.progress(Progress(float(done), None if total is None else float(total), told))
+
+    def log(self, message: object) -> None:
+        """A line in this run's output, beside what it prints; see ``gigq logs``."""
+        self.write(f"{message}\n")
+
+    def write(self, text: str) -> None:
+        """Add to this run's output, as print() does."""
+        self._ear.say(describe.storable(text))
 
 
 _current: ContextVar[CurrentJob | None] = ContextVar("gigq_current_job", default=None)
@@ -63,5 +124,7 @@ def current_job() -> CurrentJob:
     return job
 
 
+look: Callable[[], CurrentJob | None] = _current.get
+"""The same, or None."""
 enter = _current.set
 leave = _current.reset

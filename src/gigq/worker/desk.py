@@ -9,14 +9,15 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from gigq import log
-from gigq.errors import StoreError
+from gigq import codec, log
+from gigq.errors import ParentResultsTooLarge, StoreError
 from gigq.queue import JobQueue
 from gigq.store import Store
-from gigq.store.base import Parent
 from gigq.store.rows import Lease
-from gigq.worker.calls import Runner, too_large
+from gigq.worker.calls import Call
 from gigq.worker.chores.imports import Reference
+from gigq.worker.notes import Notes
+from gigq.worker.runner import MAX_PARENT_RESULTS, ParentRows, Runner
 from gigq.worker.seat import Seat
 from gigq.worker.upkeep import Upkeep
 
@@ -24,7 +25,7 @@ Load = Callable[[str, str, str | None], Callable[..., Any]]
 
 
 class Desk:
-    """One worker's things; may be used by several threads."""
+    """One worker's things, and whom its runs turn to (runner.Office); may be used by several threads."""
 
     def __init__(self, queue: JobQueue, worker_id: str, load: Load) -> None:
         """Args:
@@ -34,13 +35,18 @@ class Desk:
         """
         self._queue = queue
         self._worker_id = worker_id
-        self._load = load
+        self.load = load
         self._guard = threading.Lock()
         self._seat: Seat | None = None
-        self._runner: Runner | None = None
+        self._runner: Runner[Call] | None = None
         self._upkeep: Upkeep | None = None
+        self.notes: Notes[Call] = Notes(lambda: self.wake())
+        self.wake: Callable[[], None] = lambda: None
+        """Called when a job has said something and nothing else waits to be delivered."""
         self.missing: set[Reference] = set()
         """Functions that this worker has tried to import in vain."""
+        self.is_stopping = False
+        """Whether the worker is about to end, so that jobs that look are told."""
 
     @property
     def store(self) -> Store:
@@ -54,12 +60,12 @@ class Desk:
                 self._seat = Seat(self.store, self._worker_id, self._queue.clock)
             return self._seat
 
-    def runner(self) -> Runner:
+    def runner(self) -> Runner[Call]:
         seat = self.seat()
         with self._guard:
             if self._runner is None:
                 self._runner = Runner(
-                    self._worker_id, seat.marks, self._queue.clock, self._load, self._parents, self._params
+                    self, seat.marks, self._queue.clock.monotonic, self.notes, codec.MAX_RESULT
                 )
             return self._runner
 
@@ -90,11 +96,27 @@ class Desk:
         )
         print(log.harmless(told), file=sys.stderr, flush=True)
 
-    def _params(self, lease: Lease) -> str:
-        return self.store.params(lease)
+    # -- what runs ask; see runner.Office ----------------------------------------------------------------------
 
-    def _parents(self, lease: Lease, limit: int) -> list[Parent]:
+    def started(self, run: Call) -> None:
+        if log.worker.isEnabledFor(20):
+            lease = run.lease
+            log.started(lease.id, lease.name, lease.attempts + 1, self._worker_id)
+
+    def params(self, run: Call) -> str:
+        return self.store.params(run.lease)
+
+    def parents(self, run: Call, limit: int) -> ParentRows:
+        lease = run.lease
         large, parents = self.store.parents([lease.seq], limit)
         if large:
-            raise too_large(lease, large[lease.seq])
-        return parents
+            raise ParentResultsTooLarge(
+                f"the results of the {lease.parents} parents of job {lease.id} take {large[lease.seq]:,} bytes, over "
+                f"the limit of {MAX_PARENT_RESULTS:,}. Submit it with pass_parent_results=False and read them one by "
+                "one from gigq.current_job().parents."
+            )
+        return [(parent.id, parent.status, parent.result, parent.error) for parent in parents]
+
+    def is_asked_to_stop(self, run: Call) -> bool:
+        run.looks = True
+        return run.asked is not None or self.is_stopping

@@ -1,7 +1,8 @@
-"""The worker's loop: collect what finished, exchange it for what is next, dispatch. One thread owns the store."""
+"""The worker's loop: collect what ended, exchange it for what is next, dispatch. One thread owns the store."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import deque
 from collections.abc import Callable, Collection
@@ -9,15 +10,14 @@ from collections.abc import Callable, Collection
 from gigq import log
 from gigq.clock import Clock
 from gigq.errors import StoreBusy, StoreError, StoreReplaced
-from gigq.status import End
 from gigq.store import Store
 from gigq.store.base import Peek
-from gigq.store.exchange import Claim
 from gigq.store.rows import Lease, Settlement
 from gigq.worker import settling
-from gigq.worker.calls import Call, Outcome
-from gigq.worker.executors.threads import Threads
-from gigq.worker.pace import Pace
+from gigq.worker.calls import Call
+from gigq.worker.deliveries import Deliveries
+from gigq.worker.executors import Executor
+from gigq.worker.lanes import Lanes
 from gigq.worker.seat import Seat
 from gigq.worker.upkeep import Upkeep
 from gigq.worker.waker import Waker
@@ -25,7 +25,7 @@ from gigq.worker.waker import Waker
 _PATIENCE = 0.05
 """Seconds the loop stands at the gate itself; then a helper stands in line, and the loop goes on."""
 _HOARDING = 100_000_000
-"""Nanoseconds over its estimate after which a call lets those behind it go."""
+"""Nanoseconds without an end after which what waits goes back to the queue."""
 _BYTES = 64 * 1024 * 1024
 """Of results in one transaction."""
 _LAST_WORD = 1.0
@@ -36,6 +36,10 @@ _SOLO_AGAIN = 2_000_000
 """Microseconds until it may be claimed again."""
 _TROUBLE = 1.0
 """Seconds between two tries while the database cannot be written."""
+_CHECK_EVERY = 50_000_000
+"""Nanoseconds between two looks for timeouts and for runs that are asked to stop, while there is no rest."""
+_STOPS_APART = 20_000_000
+"""Nanoseconds between two looks for runs that are asked to stop, however often the bell rings."""
 
 
 class Loop:
@@ -45,12 +49,12 @@ class Loop:
         self,
         store: Store,
         seat: Seat,
-        threads: Threads,
+        executor: Executor,
+        lanes: Lanes,
         upkeep: Upkeep,
         waker: Waker,
         *,
         clock: Clock,
-        concurrency: int,
         polling_interval: float,
         should_stop: Callable[[], float | None],
         on_missing: Callable[[Lease, str], None],
@@ -63,7 +67,8 @@ class Loop:
         """
         self._store = store
         self._seat = seat
-        self._threads = threads
+        self._executor = executor
+        self._lanes = lanes
         self._upkeep = upkeep
         self._waker = waker
         self._clock = clock
@@ -71,41 +76,39 @@ class Loop:
         self._should_stop = should_stop
         self._on_missing = on_missing
         self._missing = missing
-        self._pace = Pace(concurrency)
         self._open: dict[str, Call] = {}
         """Every claimed run that is not settled, by its lease."""
         self._ended: list[Settlement] = []
+        self._deliveries = Deliveries(clock)
         self._solo: deque[Call] = deque()
         """Those whose process has died before: each runs with nothing beside it, so that an innocent clears its name."""
         self._alone: Call | None = None
         self._solo_since = 0
-        self._look = True
-        """Whether something may be ready."""
         self._look_by = 0
-        """Monotonic nanoseconds at which to look even though no bell was heard."""
+        """Monotonic nanoseconds at which to look for jobs even though no bell was heard."""
+        self._check_at = 0
+        """The same for timeouts, and for runs that are asked to stop."""
+        self._rang = False
         self._next_due: int | None = None
         self._last_progress = clock.monotonic()
         self._trouble: StoreError | None = None
         self._trouble_until = 0
         self._wait = _PATIENCE
-        self.gave_up = False
-        """Whether threads go on with runs that were given back at the end of the grace."""
+        self._is_winding_up = False
 
     def run(self) -> bool:
         """Work until told to stop; False if something could not be given back before the grace ended.
 
         Raises:
             StoreReplaced: the database is no longer the file it was; what is running cannot be settled.
+            WorkerFailed: the executor cannot go on.
         """
         while True:
             self._collect()
             left = self._should_stop()
             if left is not None:
-                self._settle_as("unstarted", self._threads.give_back() + self._take_solo())
-                if left <= 0:
-                    self._settle_as("stopped", self._threads.running())
-                    self._wait, self._trouble = _LAST_WORD, None
-            self._look_after_slow_ones()
+                self._wind_up(left)
+            self._look_after_running()
             if self._upkeep.is_due():
                 self._do_upkeep()
             self._exchange(stopping=left is not None)
@@ -119,34 +122,30 @@ class Loop:
     @property
     def job_id(self) -> str | None:
         """A job that is running."""
-        running = self._threads.running()
+        running = self._executor.running()
         return running[0].lease.id if running else None
 
     # -- collect -----------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        outcomes = self._threads.collect()
+        outcomes = self._executor.collect()
         if outcomes:
             self._last_progress = self._clock.monotonic()
-            self._pace.learn(
-                [outcome.ended - outcome.call.started for outcome in outcomes],
-                [len(outcome.call.lease.params or "") + len(outcome.result or "") for outcome in outcomes],
-            )
+            self._lanes.learn(outcomes)
             offset = self._clock.now() - self._clock.monotonic() // 1000
-            self._ended += [self._settlement(outcome, offset) for outcome in outcomes]
-        for call in self._threads.collect_late():
+            for outcome in outcomes:
+                if outcome.end == "unavailable":
+                    self._on_missing(outcome.call.lease, outcome.error or "")
+                self._end(outcome.call, settling.of(outcome, offset))
+        if notes := self._executor.notes():
+            self._deliveries.add(notes)
+        for call in self._executor.collect_late():
             self._let_retry_go(call)
 
-    def _settlement(self, outcome: Outcome, offset: int) -> Settlement:
-        lease = outcome.call.lease
-        ended_at = outcome.ended // 1000 + offset
-        if outcome.end == "unavailable":
-            self._on_missing(lease, outcome.error or "")
-            return settling.decide(lease, "unavailable", ended_at, started_at=None, error=outcome.error)
-        started_at = outcome.call.started // 1000 + offset
-        if outcome.end == "returned":
-            return settling.returned(lease, started_at, ended_at, outcome.result)
-        return settling.decide(lease, outcome.end, ended_at, started_at=started_at, error=outcome.error)
+    def _end(self, call: Call, settlement: Settlement) -> None:
+        """A call has left the executor; its end waits for the next exchange."""
+        self._lanes.left(call)
+        self._ended.append(settlement)
 
     def _let_retry_go(self, call: Call) -> None:
         if call.lease.attempts + 1 < call.lease.max_attempts:
@@ -156,50 +155,72 @@ class Loop:
                     self._store.hasten(call.lease, due_at)
             except StoreError:
                 return  # it goes by itself when its time comes
-            self._look = True
+            self._lanes.look()
 
-    def _settle_as(self, end: End, calls: list[Call]) -> None:
-        """Give runs up, started or not, and stop waiting for them."""
-        now, monotonic = self._clock.now(), self._clock.monotonic()
+    def _give_back(self, calls: list[Call], due_at: int | None = None) -> None:
+        """Let others have calls that have not started."""
+        now = self._clock.now()
         for call in calls:
-            if end == "stopped":
-                if not self._threads.abandon(call):
-                    continue
-                self.gave_up = True
-            started = now - (monotonic - call.started) // 1000 if call.started else None
-            error = "stopped by the end of its worker" if end == "stopped" else None
-            self._ended.append(settling.decide(call.lease, end, now, started_at=started, error=error))
+            settlement = settling.decide(call.lease, "unstarted", now, started_at=None)
+            settlement.due_at = due_at
+            self._end(call, settlement)
 
     def _take_solo(self) -> list[Call]:
         taken, self._solo = list(self._solo), deque()
         return taken
 
-    # -- timeouts ----------------------------------------------------------------------------------------------
+    def _wind_up(self, left: float) -> None:
+        """No new work; what has not started goes back, and at the end of the grace what runs too."""
+        if not self._is_winding_up:
+            self._is_winding_up = True
+            self._executor.tell_stopping()
+        self._give_back(self._executor.give_back() + self._take_solo())
+        if left <= 0:
+            self._executor.end_now()
+            self._collect()
+            self._wait, self._trouble = _LAST_WORD, None
 
-    def _look_after_slow_ones(self) -> None:
+    # -- what runs ---------------------------------------------------------------------------------------------
+
+    def _look_after_running(self) -> None:
         now = self._clock.monotonic()
-        for call in self._threads.running():
+        if self._open and (now >= self._check_at or self._rang):
+            self._check_at = now + _CHECK_EVERY
+            self._stop_overdue(now)
+            self._stop_cancelled()
+        self._rang = False
+        if self._solo and now - self._solo_since > _SOLO_PATIENCE:
+            # Others are busy for longer: do not hold up everything for it, and let another worker have it.
+            self._give_back(self._take_solo(), self._clock.now() + _SOLO_AGAIN)
+        if now - self._last_progress > _HOARDING and self._executor.waiting():
+            self._lanes.slow_down(now - self._last_progress)
+            self._give_back(self._executor.give_back())
+
+    def _stop_overdue(self, now: int) -> None:
+        for call in self._executor.running():
             timeout = call.lease.timeout
             if timeout is None or not call.started or now - call.started <= timeout * 1000:
                 continue
-            if self._threads.abandon(call):
+            if call.asked == "timeout":
+                continue
+            if self._executor.stop(call, "timeout"):
                 started_at = self._clock.now() - (now - call.started) // 1000
-                self._ended.append(
-                    settling.overdue(call.lease, self._clock.now(), started_at, thread_goes_on=True)
+                self._end(
+                    call, settling.overdue(call.lease, self._clock.now(), started_at, thread_goes_on=True)
                 )
-        if self._solo and now - self._solo_since > _SOLO_PATIENCE:
-            self._let_solo_go()
-        if self._threads.waiting() and now - self._last_progress > _HOARDING:
-            self._pace.slow_down(now - self._last_progress)
-            self._settle_as("unstarted", self._threads.give_back())
 
-    def _let_solo_go(self) -> None:
-        """Others are busy for longer: do not hold up everything for it, and let another worker have it."""
-        calls = self._take_solo()
-        given = len(self._ended)
-        self._settle_as("unstarted", calls)
-        for settlement in self._ended[given:]:
-            settlement.due_at = self._clock.now() + _SOLO_AGAIN
+    def _stop_cancelled(self) -> None:
+        try:
+            with self._store.engine.hurried(_PATIENCE):
+                asked = self._store.stop_requests()
+        except StoreReplaced:
+            raise
+        except StoreError:
+            return  # the next look comes soon
+        for execution in asked:
+            call = self._open.get(execution)
+            if call is not None and call.asked is None:
+                self._executor.stop(call, "cancelled")
 
     def _do_upkeep(self) -> None:
         if self._store.engine.is_replaced():
@@ -210,7 +231,7 @@ class Loop:
         try:
             with self._store.engine.hurried(_PATIENCE):
                 if self._upkeep.run_once(self._seat.number):
-                    self._look = True
+                    self._lanes.look()
         except StoreReplaced:
             raise
         except StoreBusy:
@@ -223,14 +244,21 @@ class Loop:
     def _exchange(self, *, stopping: bool) -> None:
         if self._trouble is not None and self._clock.monotonic() < self._trouble_until:
             return
-        want = 0 if stopping else self._want()
-        if not self._ended and not (want and self._may_claim()):
+        claim = None
+        if not stopping and not self._solo and not self._alone:
+            claim = self._lanes.claim(self._seat.number, self._seat.free, self._missing)
+        hurried = self._deliveries.seconds_left() == 0
+        if not self._ended and not hurried and not (claim and self._may_claim()):
             return
-        claim = Claim(self._seat.number, want, without=self._missing) if want else None
         ended, later = _first_bytes(self._ended)
         try:
             done = self._store.exchange(
-                ended, claim, self._clock.now(), wait=self._wait, when_free=self._waker.wake
+                ended,
+                claim,
+                self._clock.now(),
+                said=self._deliveries.rows(),
+                wait=self._wait,
+                when_free=self._waker.wake,
             )
         except StoreReplaced:
             raise
@@ -242,32 +270,31 @@ class Loop:
         self._trouble = None
         self._ended = later
         self._after(ended, done.lost, done.refused)
-        self._dispatch(done.claimed)
-        if want:
-            self._look = len(done.claimed) >= want
+        calls = [self._seat.call(lease) for lease in done.claimed]
+        if claim is not None:
+            self._lanes.took(claim, calls)
             self._next_due = None
-            if not self._look and (found := self._peek()):
+            if not self._lanes.looks() and (found := self._peek()):
                 self._next_due = found.next_due
-
-    def _want(self) -> int:
-        if self._solo or self._alone:
-            return 0
-        return max(0, self._pace.in_flight() - len(self._open) + len(self._ended))
+        self._dispatch(calls)
 
     def _may_claim(self) -> bool:
         """Look before writing: an idle worker writes nothing."""
         if self._next_due is not None and self._clock.now() >= self._next_due:
-            self._look = True
+            self._lanes.look()
         now = self._clock.monotonic()
-        if not self._look and now < self._look_by:
+        if not self._lanes.looks() and now < self._look_by:
             return False
         self._look_by = now + int(self._polling * 1e9)
         found = self._peek()
         if found is None:
             return False
         self._next_due = found.next_due
-        self._look = found.has_work(self._clock.now())
-        return self._look
+        if found.has_work(self._clock.now()):
+            self._lanes.look()
+            return True
+        self._lanes.nothing_is_ready()
+        return False
 
     def _peek(self) -> Peek | None:
         """None while the database cannot be read; then it is tried again."""
@@ -280,20 +307,23 @@ class Loop:
             pass
         except StoreError as error:
             self._in_trouble(error)
-        self._look = True
+        self._lanes.look()
         return None
 
     def _after(self, ended: list[Settlement], lost: list[Settlement], refused: list[Settlement]) -> None:
         late = {one.lease.lease for one in lost}
         told = log.worker.isEnabledFor(20)
+        over: list[Call] = []
         for settlement in ended:
             run = settlement.lease.lease
             call = self._open.pop(run)
+            over.append(call)
             self._seat.settled(call)
             if call is self._alone:
                 self._alone = None
             if (told or settlement.status != "completed") and run not in late:
                 settling.announce(settlement, self._seat.worker_id)
+        self._deliveries.delivered(over)
         for settlement in lost:
             lease = settlement.lease
             log.lease_lost(lease.id, lease.name, lease.attempts + 1, self._seat.worker_id)
@@ -303,18 +333,19 @@ class Loop:
                 lease.id, lease.name, lease.attempts + 1, self._seat.worker_id, "its end could not be stored"
             )
 
-    def _dispatch(self, claimed: list[Lease]) -> None:
+    def _dispatch(self, claimed: list[Call]) -> None:
         calls: list[Call] = []
-        for lease in claimed:
-            call = self._open[lease.lease] = self._seat.call(lease)
-            (self._solo if lease.crashes else calls).append(call)
+        for call in claimed:
+            self._open[call.lease.lease] = call
+            (calls if self._executor.isolates or not call.lease.crashes else self._solo).append(call)
+        if self._solo:
             self._solo_since = self._clock.monotonic()
-        if self._solo and len(self._open) == len(self._solo):
-            self._alone = self._solo.popleft()
-            calls.append(self._alone)
+            if len(self._open) == len(self._solo):
+                self._alone = self._solo.popleft()
+                calls.append(self._alone)
         if calls:
             self._last_progress = self._clock.monotonic()
-            self._threads.dispatch(calls)
+            self._executor.dispatch(calls)
 
     def _in_trouble(self, error: StoreError) -> None:
         """Claiming pauses, outcomes are held (as many as were claimed, no more), and it is tried again."""
@@ -327,27 +358,34 @@ class Loop:
     # -- sleep -------------------------------------------------------------------------------------------------
 
     def _sleep(self) -> None:
-        if self._look and not self._trouble and self._want():
+        if not self._trouble and not self._solo and not self._alone and self._lanes.looks():
             return
         seconds = self._seconds()
-        if seconds > 0 and self._threads.sleeping(True) and self._waker.sleep(seconds):
-            self._look = True
-        self._threads.sleeping(False)
+        if seconds > 0 and self._executor.sleeping(True) and self._waker.sleep(seconds):
+            self._rang = True
+            self._lanes.look()
+        self._executor.sleeping(False)
 
     def _seconds(self) -> float:
         """Until something is due: a retry, a timeout, the upkeep, the polling net, the end of the grace."""
-        left = min(self._upkeep.seconds_left(), self._polling)
-        if self._next_due is not None and not self._trouble and self._want():
+        left = min(self._upkeep.seconds_left(), self._polling, self._executor.next_check())
+        if self._next_due is not None and not self._trouble and self._lanes.has_room():
             left = min(left, (self._next_due - self._clock.now()) / 1e6)
+        said = self._deliveries.seconds_left()
+        if said is not None:
+            left = min(left, max(said, _PATIENCE if self._trouble else 0.0))
         now = self._clock.monotonic()
-        for call in self._threads.running():
-            if call.lease.timeout is not None and call.started:
+        running = self._executor.running()
+        for call in running:
+            if call.lease.timeout is not None and call.started and call.asked != "timeout":
                 left = min(left, (call.started + call.lease.timeout * 1000 - now) / 1e9)
-        if self._threads.waiting():
+        if self._executor.waiting():
             left = min(left, (self._last_progress + _HOARDING - now) / 1e9)
-        if self._ended or (self._threads.running() and self._should_stop() is not None):
-            left = min(left, _PATIENCE)
-        return max(0.0, left)
+        if len(running) < len(self._open) - len(self._ended) or (
+            self._ended or (running and self._should_stop() is not None)
+        ):
+            left = min(left, _PATIENCE)  # not all starts are known, or there is something to be told
+        return max(0.0, left) if math.isfinite(left) else 1.0
 
 
 def _first_bytes(settlements: list[Settlement]) -> tuple[list[Settlement], list[Settlement]]:

@@ -1,34 +1,70 @@
-"""How much a worker claims ahead: a time budget, learned from the jobs themselves."""
+"""How much to claim ahead: a time budget, learned from the jobs themselves, task by task."""
 
 from __future__ import annotations
 
-from gigq.marks import SLOTS
+from gigq.store.rows import Lease
+from gigq.worker.calls import Outcome
 
 BUDGET = 50_000_000
 """Nanoseconds of work that may wait behind each slot: a slow job is never hoarded."""
-AHEAD = 1536
-"""Calls that may wait, at most [m: beside a spinning thread a fifth more than with 1024]."""
 BYTES_AHEAD = 4 * 1024 * 1024
 _WEIGHT = 0.2
+
+Task = tuple[str, str]
+
+
+def task_of(lease: Lease) -> Task:
+    return lease.module, lease.function
 
 
 class Pace:
     """Learns how long calls take and how large they are."""
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, most: int) -> None:
+        """Args:
+        slots: how many run at once.
+        most: how many may be under way and waiting, at most.
+        """
         self._slots = slots
-        self._most = min(slots + AHEAD, SLOTS)
+        self._most = most
         self._duration: float | None = None
         self._size = 0.0
+        self._tasks: dict[Task, float] = {}
+        """Nanoseconds by task."""
 
-    def learn(self, durations: list[int], sizes: list[int]) -> None:
-        """Take in what finished together: nanoseconds, and bytes of params and results."""
-        mean = sum(durations) / len(durations)
-        # The slowest counts too: behind it the others would wait.
-        seen = max(mean, max(durations) / len(durations))
-        before = self._duration
-        self._duration = seen if before is None else before + _WEIGHT * (seen - before)
-        self._size += _WEIGHT * (sum(sizes) / len(sizes) - self._size)
+    def know(self, lease: Lease) -> None:
+        """Take a task for one of these, though nobody knows how long it takes."""
+        self._tasks.setdefault(task_of(lease), float(BUDGET))
+
+    def knows(self, task: Task) -> bool:
+        return task in self._tasks
+
+    def estimate(self, lease: Lease) -> int:
+        """Nanoseconds that a call is thought to take; the whole budget where nobody knows."""
+        return int(self._tasks.get((lease.module, lease.function), BUDGET))
+
+    def learn(self, outcomes: list[Outcome]) -> None:
+        """Take in what has ended together."""
+        total = size = 0
+        sums: dict[Task, list[int]] = {}
+        for outcome in outcomes:
+            call = outcome.call
+            lease = call.lease
+            duration = outcome.ended - call.started
+            total += duration
+            size += len(lease.params or "") + len(outcome.result or "")
+            task = (lease.module, lease.function)
+            seen = sums.get(task)
+            if seen is None:
+                sums[task] = [duration, 1]
+            else:
+                seen[0] += duration
+                seen[1] += 1
+        for task, (duration, n) in sums.items():
+            self._tasks[task] = _mixed(self._tasks.get(task), duration / n)
+        count = len(outcomes)
+        self._duration = _mixed(self._duration, total / count)
+        self._size += _WEIGHT * (size / count - self._size)
 
     def slow_down(self, duration: int) -> None:
         """A call takes this long already: claim nothing to wait behind it."""
@@ -42,3 +78,7 @@ class Pace:
         if self._size > 0:
             ahead = min(ahead, int(BYTES_AHEAD / self._size))
         return min(self._slots + ahead, self._most)
+
+
+def _mixed(before: float | None, seen: float) -> float:
+    return seen if before is None else before + _WEIGHT * (seen - before)

@@ -30,11 +30,23 @@ class Seat:
         self._clock = clock
         taken = store.register(self, clock.now())
         self.number = taken.number
+        self._area = taken.area
         self._life = taken.life
         self.marks: Marks = store.engine.sidecar.marks(taken.area)
         self._slots = deque(range(SLOTS))
         self._used = False
         """Whether the history may name this worker."""
+
+    @property
+    def free(self) -> int:
+        """Runs that may be claimed beside those that are not settled."""
+        return len(self._slots)
+
+    def share_marks(self) -> Marks:
+        """Start marks that other processes can write too."""
+        if self.marks.place is None:
+            self.marks = self._store.engine.sidecar.share(self._area)
+        return self.marks
 
     def call(self, lease: Lease) -> Call:
         """A call with a slot for its start mark, which it keeps until it is settled."""

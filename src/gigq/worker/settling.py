@@ -6,15 +6,57 @@ from gigq import log
 from gigq.clock import SECOND
 from gigq.status import End, JobStatus, settle
 from gigq.store.rows import Lease, Settlement
+from gigq.worker.calls import Call, Outcome
 
 _PENDING = JobStatus.PENDING
 _GOOD_STATUS = JobStatus.COMPLETED.value
 _GOOD_RUN = "completed"
+CANCELLED = "cancelled while it ran"
 
 
 def returned(lease: Lease, started_at: int | None, ended_at: int, result: str | None) -> Settlement:
     """The settlement of a run that went well; the hot one, so it does not ask the law each time."""
     return Settlement(lease, _GOOD_STATUS, _GOOD_RUN, started_at, ended_at, result, None, 1)
+
+
+def of(outcome: Outcome, offset: int) -> Settlement:
+    """The settlement of an outcome; ``offset`` makes microseconds UTC of monotonic ones."""
+    call = outcome.call
+    lease = call.lease
+    ended_at = outcome.ended // 1000 + offset
+    started_at = call.started // 1000 + offset if call.started else None
+    end = outcome.end if call.asked is None else _asked(call, outcome)
+    if end == "returned":
+        return returned(lease, started_at, ended_at, outcome.result)
+    if end in ("unavailable", "unstarted"):
+        return decide(lease, end, ended_at, started_at=None, error=outcome.error)
+    error = outcome.error
+    if end == "timeout":
+        error = with_place(timeout_error(lease), error)
+    elif end == "cancelled":
+        error = CANCELLED
+    return decide(lease, end, ended_at, started_at=started_at, error=error)
+
+
+def _asked(call: Call, outcome: Outcome) -> End:
+    """How a call ended that was asked to stop.
+
+    What it returned after a cancel is its result. Past its timeout it is too late, unless it had ended before.
+    """
+    end = outcome.end
+    if end in ("unavailable", "unstarted", "stopped") or call.asked is None:
+        return end
+    if end in ("returned", "unstorable"):
+        timeout = call.lease.timeout
+        late = call.asked == "timeout" and timeout is not None
+        return "timeout" if late and outcome.ended - call.started > (timeout or 0) * 1000 else end
+    return call.asked
+
+
+def with_place(told: str, error: str | None) -> str:
+    """What happened, and where the function was: the traceback of the exception that asked it to stop."""
+    _, _, traceback = (error or "").partition("\n\n")
+    return f"{told}\n\n{traceback}" if traceback.startswith("Traceback") else told
 
 
 def decide(
@@ -67,7 +109,10 @@ def announce(settlement: Settlement, worker_id: str) -> None:
     elif settlement.held_by is not None:
         log.held(lease.id, lease.name, worker_id, f"{settlement.held_by} ({error})")
     elif settlement.run == "crashed":
-        log.rescued(lease.id, lease.name, attempt, worker_id, error)
+        told = log.failed if settlement.status == "failed" else log.rescued
+        told(lease.id, lease.name, attempt, worker_id, error)
+    elif settlement.run == "cancelled":
+        log.cancelled_run(lease.id, lease.name, attempt, worker_id)
     elif settlement.run == "timeout":
         log.timed_out(lease.id, lease.name, attempt, worker_id, (lease.timeout or 0) / SECOND)
     elif settlement.run == "failed" and settlement.status == "pending":

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 from gigq import codec, log
@@ -14,8 +12,11 @@ from gigq.status import End, JobStatus
 from gigq.store.extension import end_claim
 from gigq.store.rows import Lease, Settlement
 from gigq.worker import settling
-from gigq.worker.calls import Call, Outcome
+from gigq.worker.calls import Call
+from gigq.worker.deliveries import Deliveries
 from gigq.worker.desk import Desk
+from gigq.worker.runner import Ended, wait_in_own_loop
+from gigq.worker.watchdog import Watchdog
 
 _LAST_WORD = 1.0
 """Seconds that a write may wait for its turn when the process is about to end."""
@@ -39,6 +40,8 @@ class Single:
         self._seams = seams
         self._worker_id = worker_id
         self._clock = clock
+        self._deliveries = Deliveries(clock)
+        self._saying = threading.Lock()
         self._guard = threading.Lock()
         self._calls: dict[str, Call] = {}
         self._unwritten: dict[str, Settlement] = {}
@@ -157,15 +160,34 @@ class Single:
                 end_claim(store.engine)
 
     def _run(self, call: Call) -> None:
+        timeout = call.lease.timeout
         try:
-            with self._watchdog(call):
-                outcome = self._desk.runner().run(call)
+            with Watchdog(
+                None if timeout is None else timeout / 1e6,
+                lambda: self._give_up(call),
+                lambda: self._look_after(call),
+            ):
+                ended = self._desk.runner().run(call, wait_in_own_loop)
         except KeyboardInterrupt:
             self._write(self._settlement(call, "stopped", error="KeyboardInterrupt: stopped by its user"))
             raise
-        self._settle(call, outcome)
+        self._settle(call, ended)
 
-    def _settle(self, call: Call, outcome: Outcome) -> None:
+    def _look_after(self, call: Call) -> None:
+        """While a job takes long: deliver what it says, and hear whether it is to stop."""
+        store = self._desk.store
+        with self._saying:
+            if self._desk.notes:
+                self._deliveries.add(self._desk.notes.take())
+            if said := self._deliveries.rows():
+                store.exchange([], None, self._clock.now(), said=said)
+                self._deliveries.delivered([])
+        if call.asked is None and call.lease.lease in store.stop_requests():
+            call.asked = "cancelled"
+            if (cancel := call.cancel) is not None:
+                cancel()
+
+    def _settle(self, call: Call, ended: Ended) -> None:
         """Settle the end of a call; the good and the final ones go through the seam."""
         with self._guard:
             call.finished = True
@@ -173,15 +195,18 @@ class Single:
         if late:
             self._let_retry_go(call.lease)
             return
-        if outcome.end == "unavailable":
-            self._desk.tell_missing(call.lease, outcome.error or "")
-        settlement = self._settlement(call, outcome.end, error=outcome.error)
-        if settlement.status == JobStatus.PENDING.value:
+        if ended.end == "unavailable":
+            self._desk.tell_missing(call.lease, ended.error or "")
+        end, error = ended.end, ended.error
+        if end == "raised" and call.asked == "cancelled":
+            end, error = "cancelled", settling.CANCELLED
+        settlement = self._settlement(call, end, error=error)
+        if settlement.status in (JobStatus.PENDING.value, JobStatus.CANCELLED.value):
             self._write(settlement)
             return
         status = JobStatus(settlement.status)
         self._seams._complete_job(
-            call.lease.id, call.lease.lease, status, result=outcome.value, error=settlement.error
+            call.lease.id, call.lease.lease, status, result=ended.value, error=settlement.error
         )
 
     def _settlement(self, call: Call, end: End, *, error: str | None) -> Settlement:
@@ -194,7 +219,12 @@ class Single:
     def _write(self, settlement: Settlement) -> None:
         lease = settlement.lease
         try:
-            done = self._desk.store.exchange([settlement], None, self._clock.now())
+            with self._saying:
+                if self._desk.notes:
+                    self._deliveries.add(self._desk.notes.take())
+                said = self._deliveries.rows()
+                done = self._desk.store.exchange([settlement], None, self._clock.now(), said=said)
+                self._deliveries.delivered([])
         except StoreReplaced:
             raise
         except StoreError:
@@ -205,22 +235,6 @@ class Single:
             log.lease_lost(lease.id, lease.name, lease.attempts + 1, self._worker_id)
         else:
             settling.announce(settlement, self._worker_id)
-
-    @contextlib.contextmanager
-    def _watchdog(self, call: Call) -> Iterator[None]:
-        """Settle the call as a timeout at its due time, whatever its thread does."""
-        timeout = call.lease.timeout
-        if timeout is None:
-            yield
-            return
-        timer = threading.Timer(timeout / 1e6, self._give_up, [call])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            timer.join()  # one that has fired is just writing the end of the run
 
     def _give_up(self, call: Call) -> None:
         with self._guard:

@@ -40,6 +40,7 @@ class Upkeep:
         """
         self._next = self._clock.monotonic() + _EVERY
         settled = self.rescue.dead_workers(mine) + self.rescue.overdue(mine)
+        self._store.forget_stops()
         self.announce(settled)
         released = self.look_after_imports()
         return bool(settled or released)

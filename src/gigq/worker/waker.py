@@ -27,6 +27,10 @@ class Waker:
         if watch.fd is not None:
             self._selector.register(watch.fd, selectors.EVENT_READ)
 
+    def watch(self, fd: int) -> None:
+        """Wake when a descriptor becomes readable, until :meth:`close`; whoever owns it reads it."""
+        self._selector.register(fd, selectors.EVENT_READ)
+
     def wake(self) -> None:
         """Safe in any thread, and in a signal handler."""
         with contextlib.suppress(OSError):  # full: it will wake anyway
@@ -48,7 +52,7 @@ class Waker:
             if key.fileobj is self._read:
                 with contextlib.suppress(BlockingIOError):
                     self._read.recv(4096)
-            elif self._watch is not None:
+            elif self._watch is not None and key.fd == self._watch.fd:
                 self._watch.drain()
                 rang = True
         if self._rang:

@@ -7,16 +7,18 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gigq import callables, ids, log
 from gigq.clock import SYSTEM, Clock
-from gigq.errors import GigQError, InvalidJob, StoreError, StoreReplaced
+from gigq.errors import GigQError, InvalidJob, StoreError, StoreReplaced, WorkerFailed
 from gigq.queue import JobQueue
 from gigq.status import JobStatus
 from gigq.store.exchange import Claim
+from gigq.worker import capture, crew
 from gigq.worker.desk import Desk
+from gigq.worker.executors.processes import Processes
 from gigq.worker.executors.threads import Threads
 from gigq.worker.loop import Loop
 from gigq.worker.signals import stop_on_signals
@@ -46,6 +48,12 @@ class Worker:
         polling_interval: float = 5,
         concurrency: int = 1,
         *,
+        executor: crew.ExecutorName = "thread",
+        async_slots: int = 100,
+        kill_grace: float = 2.0,
+        max_jobs_per_child: int | None = None,
+        max_memory: int | None = None,
+        imports: Sequence[str] = (),
         grace: float | None = None,
         durability: Durability = "full",
         clock: Clock = SYSTEM,
@@ -57,7 +65,17 @@ class Worker:
             db_path: Path to the SQLite database file, or a JobQueue (the way to work on one in memory).
             worker_id: Unique identifier for this worker (auto-generated if not provided).
             polling_interval: How often to check for new jobs, in seconds, where no bell is heard.
-            concurrency: How many jobs run at once, each in a thread.
+            concurrency: How many jobs run at once, each in a thread, or in a child process.
+            executor: ``"thread"`` runs jobs in threads of this process. ``"process"`` runs them in child processes,
+                which can be ended at any instant: a timeout or a cancel really stops a job, and a crash costs
+                nothing but the run that crashed. :meth:`process_one` runs its job in the calling thread in any case.
+            async_slots: With child processes: how many ``async def`` functions run at once in each.
+            kill_grace: Seconds that a job's process has between SIGTERM and SIGKILL, if the job does not stop when
+                it is asked to (a second before).
+            max_jobs_per_child: Calls after which a child is replaced by a new one; None for never.
+            max_memory: Bytes of resident memory above which a child is ended and replaced; the run in it is charged
+                as a crash. None for no limit.
+            imports: Modules that each child imports before its first job.
             grace: Seconds that a first SIGINT or SIGTERM leaves to what is running; None is as long as it takes.
             durability: As for JobQueue.
             clock: Where the time is read; for tests.
@@ -72,6 +90,15 @@ class Worker:
             raise InvalidJob(f"polling_interval: seconds above 0, not {polling_interval!r}")
         if grace is not None and not (isinstance(grace, int | float) and grace >= 0):
             raise InvalidJob(f"grace: seconds from 0 up, or None for as long as it takes, not {grace!r}")
+        self._options = crew.Options(
+            executor, async_slots, kill_grace, max_jobs_per_child, max_memory, tuple(imports)
+        )
+        self._options.check()
+        if executor == "process" and self._is_extended():
+            raise InvalidJob(
+                f"executor: {type(self).__name__} overrides {', '.join(_SEAMS)} or one of them, which works in this "
+                "process only; use executor='thread'"
+            )
         if isinstance(db_path, JobQueue):
             self._queue = db_path
         elif db_path == ":memory:":
@@ -110,7 +137,7 @@ class Worker:
             raise GigQError(f"worker {self.worker_id} is running already")
         self.running = True
         self._stop_by = None
-        self._told_stopping = False
+        self._told_stopping = self._desk.is_stopping = False
         log.worker_started(self.worker_id, self.concurrency)
         try:
             with stop_on_signals(self._on_signal):
@@ -133,7 +160,9 @@ class Worker:
                 ends, since a thread cannot be stopped. None waits as long as they take.
         """
         # Called by the signal handlers too, so it neither logs nor takes a lock.
-        self._stop_by = None if grace is None else time.monotonic() + grace
+        by = None if grace is None else time.monotonic() + grace
+        if self.running or self._stop_by is None or (by is not None and by < self._stop_by):
+            self._stop_by = by  # said twice, the earlier end counts
         self.running = False
         waker = self._waker
         if waker is not None:
@@ -227,29 +256,42 @@ class Worker:
         store, seat = self._queue._store, self._desk.seat()
         waker = self._waker = Waker()
         waker.listen(store.engine.sidecar.watch(waker.ring))
-        threads = Threads(self.concurrency, self._desk.runner().run, waker.wake)
+        self._desk.wake = waker.wake
+        if self._options.executor == "process":
+            executor: Processes | Threads
+            executor, lanes = crew.processes(self._desk, self.concurrency, self._options)
+            waker.watch(executor.fileno())
+        else:
+            executor, lanes = crew.threads(self._desk, self.concurrency, waker.wake)
         loop = self._loop = Loop(
             store,
             seat,
-            threads,
+            executor,
+            lanes,
             self._desk.upkeep(),
             waker,
             clock=self._clock,
-            concurrency=self.concurrency,
             polling_interval=self.polling_interval,
             should_stop=self._grace_left,
             on_missing=self._desk.tell_missing,
             missing=self._desk.missing,
         )
         try:
-            all_given_back = loop.run()
+            with capture.capturing():
+                all_given_back = loop.run()
         finally:
             self._waker = self._loop = None
             waker.close()
             store.engine.sidecar.gate.leave_line()  # the queue's own store may be another by now
-            threads.close()
-        if loop.gave_up or not all_given_back:
-            self._end_process(0 if all_given_back else 1)
+            executor.close()
+        if isinstance(executor, Threads):
+            if executor.gave_up or not all_given_back:
+                self._end_process(0 if all_given_back else 1)
+        elif not all_given_back:
+            raise WorkerFailed(
+                f"worker {self.worker_id}: the database could not be written before the grace ended. Its jobs were "
+                "stopped, and another worker will take them back, uncharged."
+            )
 
     def _work_through_seams(self) -> None:
         """One job per transaction, as the seams mean it, in as many threads as asked for."""

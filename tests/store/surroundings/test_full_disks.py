@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jobs
 import processes
@@ -120,7 +121,7 @@ def test_a_worker_holds_what_it_knows_and_goes_on_when_there_is_room(
         claimed = queue.stats()["running"]
         assert queue.stats()["completed"] == 3
         assert len(queue.list_jobs()) == 12
-        wait_until(lambda: not loop._threads.running(), "what was claimed has run")
+        wait_until(lambda: not loop._executor.running(), "what was claimed has run")
         assert queue.stats()["running"] == claimed  # it claims no more
         assert len(runs(log)) <= 3 + claimed  # so what it holds is bounded
         with pytest.raises(StoreFull):
@@ -145,8 +146,8 @@ def test_a_worker_that_is_told_to_stop_waits_for_room_to_store_what_it_knows(db:
     real = worker._desk.runner().run
     ran = threading.Event()
 
-    def run(call: object) -> object:
-        outcome = real(call)  # type: ignore[arg-type]
+    def run(*what: Any) -> Any:
+        outcome = real(*what)
         limit.close()
         ran.set()
         return outcome

@@ -156,7 +156,7 @@ def test_a_worker_settles_a_timeout_when_the_lock_is_gone_and_never_gives_up(db:
         loop = worker._loop
         assert loop is not None
         with locked(db):
-            wait_until(lambda: not loop._threads.running(), "the overdue run was given up though locked")
+            wait_until(lambda: not loop._executor.running(), "the overdue run was given up though locked")
             assert queue.get_status(job)["status"] == "running"
             assert ended == []
         wait_until(lambda: queue.get_status(job)["status"] == "timeout", "the timeout is stored")

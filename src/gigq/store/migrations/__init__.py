@@ -18,7 +18,7 @@ from gigq.store.sqlite import Sqlite, patiently
 APPLICATION_ID = 0x47694751
 """``GiGQ`` in ASCII."""
 
-NUMBERED: tuple[str, ...] = ("0001_core.sql",)
+NUMBERED: tuple[str, ...] = ("0001_core.sql", "0002_execution.sql")
 NEWEST = len(NUMBERED)
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|VIEW|INDEX)(?: IF NOT EXISTS)? (\w+)")
 
@@ -97,7 +97,8 @@ def look(connection: sqlite3.Connection, name: str) -> State:
 
 def _refuse_taken_names(connection: sqlite3.Connection, name: str) -> None:
     """StoreUnusable where somebody has tables of the names of ours; to live beside others is fine."""
-    ours = {match[1] for statement in _statements(NUMBERED[0]) if (match := _CREATES.match(statement))}
+    statements = [statement for name in NUMBERED for statement in _statements(name)]
+    ours = {match[1] for statement in statements if (match := _CREATES.match(statement))}
     theirs = {row[0] for row in connection.execute("SELECT name FROM sqlite_master").fetchall()}
     if taken := sorted(ours & theirs):
         raise StoreUnusable(

@@ -46,13 +46,19 @@ class Rescue:
             same_place = row.boot == ids.boot_id() and row.sidecar == sidecar.identity
             marks = sidecar.read_marks(row.area) if same_place else {}
             leases = [lease for lease in self._store.running() if lease.worker == row.number]
-            settled += self._settle([self._of_the_dead(lease, row, marks) for lease in leases])
+            asked = frozenset(self._store.stop_requests()) if leases else frozenset()
+            settled += self._settle([self._of_the_dead(lease, row, marks, asked) for lease in leases])
             self._store.retire(row.number, self._clock.now())
         return settled
 
-    def _of_the_dead(self, lease: Lease, row: WorkerRow, marks: dict[bytes, Mark]) -> Settlement:
+    def _of_the_dead(
+        self, lease: Lease, row: WorkerRow, marks: dict[bytes, Mark], asked: Set[str]
+    ) -> Settlement:
         now = self._clock.now()
         mark = marks.get(ids.mark_key(lease.lease))
+        if lease.execution_id in asked:
+            started_at = None if mark is None else self._wall(mark.started)
+            return settling.decide(lease, "cancelled", now, started_at=started_at, error=settling.CANCELLED)
         if mark is None:
             return settling.decide(lease, "unstarted", now, started_at=None)
         started_at = self._wall(mark.started)

@@ -1,0 +1,374 @@
+"""``python -m gigq.worker.child``: runs calls for the worker that has started it, and knows of no database.
+
+The socket to the worker is its standard input. A thread listens on it; jobs run in the main thread, coroutines on a
+loop of their own. Each start is marked, and each result written before the next start, so that whatever happens to
+this process costs one run. Without its worker it ends, with all that its jobs have started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from gigq import callables, shield
+from gigq.errors import ParentResultsTooLarge
+from gigq.ids import mark_key
+from gigq.marks import Place, open_marks
+from gigq.worker import capture, family, wire
+from gigq.worker.lane import Lane
+from gigq.worker.notes import Notes
+from gigq.worker.runner import Ended, ParentRows, Runner, wait_in_own_loop
+
+_CHUNK = 256 * 1024
+_EVERY = 0.1
+"""Seconds between two deliveries of what running jobs say, and between two askings of one that has not heard."""
+_LOOKS = 0.5
+"""Seconds that a job which looks whether it is to stop has to end in its own way, before that is raised in it."""
+
+
+class _Run:
+    """A call here; see runner.Run."""
+
+    __slots__ = (
+        "answer",
+        "asked",
+        "cancel",
+        "facts",
+        "inside",
+        "key",
+        "looks",
+        "slot",
+        "started",
+        "tell_at",
+        "told",
+        "turned_async",
+    )
+
+    def __init__(self, work: wire.Work) -> None:
+        self.facts = work
+        self.slot = work.slot
+        self.key = mark_key(work.execution_id)
+        self.started = 0
+        self.cancel: Callable[[], object] | None = None
+        self.inside = False
+        self.asked = False
+        """Whether it is to stop."""
+        self.looks = False
+        """Whether it has ever looked for that."""
+        self.tell_at = 0.0
+        """When that is to be raised in it, monotonic seconds."""
+        self.told = False
+        """Whether it was."""
+        self.turned_async = work.is_async
+        self.answer: wire.Answer | None = None
+
+
+class Child:
+    """This process, as its worker's child."""
+
+    def __init__(self, channel: socket.socket, setup: wire.Setup) -> None:
+        self._channel = channel
+        self._sending = threading.Lock()
+        self._tells_starts = setup.tells_starts
+        self._async_slots = setup.async_slots
+        self._runs: dict[int, _Run] = {}
+        """Every call that has not been answered for."""
+        self._waiting: deque[_Run] = deque()
+        self._arrived = threading.Event()
+        self._answered = threading.Condition()
+        self._current: _Run | None = None
+        """What runs in the main thread."""
+        self._main = threading.get_ident()
+        self._stopping = self._closing = False
+        self._read_wake, self._write_wake = os.pipe()
+        os.set_blocking(self._write_wake, False)
+        self._notes: Notes[_Run] = Notes(self._wake_listener)
+        marks = open_marks(Place(setup.marks_path, setup.marks_offset))
+        self._runner: Runner[_Run] = Runner(
+            self, marks, time.monotonic_ns, self._notes, setup.max_result, ctrl_c=False
+        )
+        self._lane: Lane[_Run] | None = None
+
+    # -- the main thread ---------------------------------------------------------------------------------------
+
+    def serve(self, unpacker: wire.Unpacker) -> None:
+        """Run what comes, until the worker says that no more will."""
+        shield.register()
+        signal.signal(signal.SIGUSR2, self._on_ask)
+        threading.Thread(target=self._listen, args=[unpacker], name="gigq-listener", daemon=True).start()
+        waiting, arrived = self._waiting, self._arrived
+        while True:
+            try:
+                run = waiting.popleft()
+            except IndexError:
+                if self._closing and (self._lane is None or self._lane.is_idle()):
+                    return
+                arrived.wait(_EVERY if self._closing else None)
+                arrived.clear()
+                continue
+            self._current = run
+            if run.asked:
+                self._give_back([run])
+            else:
+                self._deliver(run, self._runner.run(run, self._wait))
+            self._current = None
+
+    def _wait(self, coroutine: Any, run: _Run) -> Any:
+        run.turned_async = True
+        return wait_in_own_loop(coroutine, run)
+
+    def _on_ask(self, _number: int, _frame: FrameType | None) -> None:
+        run = self._current
+        if run is not None and run.asked and run.inside and not run.told:
+            run.told = True
+            shield.ask_here()
+
+    def _deliver(self, run: _Run, ended: Ended) -> None:
+        work = run.facts
+        if self._notes:
+            self._send_notes(run)
+        self._runs.pop(work.number, None)
+        self._send(
+            wire.Done(
+                work.number, ended.end, run.started, ended.ended, ended.result, ended.error, run.turned_async
+            )
+        )
+
+    # -- what runs ask; see runner.Office ----------------------------------------------------------------------
+
+    def started(self, run: _Run) -> None:
+        if self._tells_starts:
+            with _shielded():
+                self._send(wire.Started(run.facts.number))
+
+    def load(self, module: str, name: str, script: str | None) -> Callable[..., Any]:
+        return callables.load(module, name, script)
+
+    def params(self, run: _Run) -> str:
+        return self._ask(run, "params", 0).params or "null"
+
+    def parents(self, run: _Run, limit: int) -> ParentRows:
+        if run.facts.given is not None:
+            return run.facts.given
+        return self._ask(run, "parents", limit).parents or []
+
+    def is_asked_to_stop(self, run: _Run) -> bool:
+        run.looks = True
+        return run.asked or self._stopping
+
+    def _ask(self, run: _Run, what: str, limit: int) -> wire.Answer:
+        run.answer = None
+        with _shielded():
+            self._send(wire.Ask(run.facts.number, what, limit))
+        with self._answered:
+            self._answered.wait_for(lambda: run.answer is not None)
+        answer = run.answer
+        assert answer is not None  # noqa: S101 - just waited for
+        if answer.refusal is not None:
+            raise ParentResultsTooLarge(answer.refusal)
+        return answer
+
+    # -- the listener ------------------------------------------------------------------------------------------
+
+    def _listen(self, unpacker: wire.Unpacker) -> None:
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(self._read_wake, select.POLLIN)
+        asking: list[_Run] = []
+        while True:
+            busy = bool(self._notes or asking)
+            events = dict(poll.poll(_EVERY * 1000 if busy else None))
+            if self._read_wake in events:
+                os.read(self._read_wake, 4096)
+            if self._channel.fileno() in events:
+                try:
+                    data = self._channel.recv(_CHUNK)
+                except OSError:
+                    data = b""
+                if not data:
+                    _end_orphaned()
+                for message in unpacker.feed(data):
+                    self._hear(message, asking)
+            if busy:
+                self._send_notes(None)
+                asking = [run for run in asking if self._ask_again(run)]
+
+    def _hear(self, message: wire.ToChild, asking: list[_Run]) -> None:
+        match message:
+            case wire.Calls(works):
+                self._take(works)
+            case wire.Recall():
+                self._recall()
+            case wire.Stop(number):
+                run = self._runs.get(number)
+                if run is not None and self._ask_to_stop(run):
+                    asking.append(run)
+            case wire.Stopping():
+                self._stopping = True
+            case wire.Answer():
+                run = self._runs.get(message.number)
+                if run is not None:
+                    with self._answered:
+                        run.answer = message
+                        self._answered.notify_all()
+            case wire.Close():
+                self._closing = True
+                self._arrived.set()
+
+    def _take(self, works: list[wire.Work]) -> None:
+        coroutines: list[_Run] = []
+        for work in works:
+            run = self._runs[work.number] = _Run(work)
+            (coroutines if work.is_async else self._waiting).append(run)
+        if coroutines:
+            if self._lane is None:
+                self._lane = Lane(self._async_slots, self._runner, self._deliver)
+            self._lane.add(coroutines)
+        if self._waiting:
+            self._arrived.set()
+
+    def _recall(self) -> None:
+        taken = self._lane.recall() if self._lane is not None else []
+        with contextlib.suppress(IndexError):
+            while True:
+                taken.append(self._waiting.pop())
+        self._give_back(taken)
+
+    def _give_back(self, runs: list[_Run]) -> None:
+        for run in runs:
+            self._runs.pop(run.facts.number, None)
+        self._send(wire.Returned([run.facts.number for run in runs]))
+
+    def _ask_to_stop(self, run: _Run) -> bool:
+        """Whether it must be asked again, since it may not have heard."""
+        run.asked = True
+        run.tell_at = time.monotonic() + (_LOOKS if run.looks else 0.0)
+        if run.facts.is_async and self._lane is not None and self._lane.take(run):
+            self._give_back([run])
+            return False
+        try:
+            self._waiting.remove(run)
+        except ValueError:
+            return self._ask_again(run)
+        self._give_back([run])
+        return False
+
+    def _ask_again(self, run: _Run) -> bool:
+        if run.told or run.facts.number not in self._runs:
+            return False
+        if time.monotonic() < run.tell_at:
+            return True
+        if run.facts.is_async and self._lane is not None:
+            run.told = True
+            self._lane.stop(run)
+        elif run.cancel is not None:
+            run.told = True
+            run.cancel()
+        elif run is self._current:
+            signal.pthread_kill(self._main, signal.SIGUSR2)
+        return True
+
+    def _wake_listener(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write_wake, b"!")
+
+    def _send_notes(self, run: _Run | None) -> None:
+        for one, note in self._notes.take(run):
+            done, total, message = note.progress or (None, None, None)
+            self._send(
+                wire.Said(one.facts.number, done, total, message, note.progress is not None, note.text)
+            )
+
+    def _send(self, message: Any) -> None:
+        data = wire.frame(message)
+        try:
+            with self._sending:
+                self._channel.sendall(data)
+        except OSError:
+            _end_orphaned()
+
+
+@contextlib.contextmanager
+def _shielded() -> Any:
+    shield.enter()
+    try:
+        yield
+    finally:
+        shield.leave()
+
+
+def _end_orphaned() -> None:
+    """The worker is gone, and what runs here will be run by another: end it now, with all that it has started."""
+    token = os.environ.get(family.TOKEN, "")
+    family.end(None, token, family.descendants(os.getpid()))
+    os._exit(1)
+
+
+def _set_up(setup: wire.Setup) -> str | None:
+    """Become like the worker; None, or why not."""
+    sys.path[:] = setup.sys_path
+    sys.argv[:] = setup.argv
+    if setup.pythonpath is None:
+        os.environ.pop("PYTHONPATH", None)
+    else:
+        os.environ["PYTHONPATH"] = setup.pythonpath
+    for name in setup.imports:
+        try:
+            importlib.import_module(name)
+        except BaseException as error:  # noqa: BLE001 - told to the worker, which ends
+            return f"cannot import {name}: {type(error).__name__}: {error}"
+    return None
+
+
+def _take_channel() -> socket.socket:
+    """The socket to the worker, out of the way of whoever reads standard input."""
+    channel = socket.socket(fileno=os.dup(0))
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.register_at_fork(after_in_child=channel.close)  # a job that forks must not keep it open
+    return channel
+
+
+def main() -> None:
+    """Speak with the worker until it says that this is over."""
+    signal.signal(
+        signal.SIGINT, lambda *_: None
+    )  # Ctrl-C is for the worker; ignored, it would be so in jobs' programs too
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    faulthandler.enable()
+    channel = _take_channel()
+    unpacker = wire.Unpacker(wire.ToChild)
+    messages: list[Any] = []
+    while not messages:
+        data = channel.recv(_CHUNK)
+        if not data:
+            os._exit(1)
+        messages = unpacker.feed(data)
+    setup = messages.pop(0)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError):
+            stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    with capture.capturing(forgiving=True):
+        trouble = _set_up(setup)
+        child = Child(channel, setup)
+        child._send(wire.Ready(trouble))
+        for message in messages:
+            child._hear(message, [])
+        child.serve(unpacker)
+
+
+if __name__ == "__main__":
+    main()

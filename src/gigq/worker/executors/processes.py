@@ -1,0 +1,493 @@
+"""The processes executor: calls run in warm child processes, which can be ended at any instant.
+
+The parent owns the database and never decodes what it carries. A child marks each start and writes each result before
+the next start, so a child that dies costs exactly the run that its mark shows; what it had not started goes to
+another.
+"""
+
+from __future__ import annotations
+
+import math
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from gigq.errors import WorkerFailed
+from gigq.marks import Marks
+from gigq.status import End
+from gigq.worker import wire
+from gigq.worker.calls import Call, Outcome
+from gigq.worker.executors.process import Process
+from gigq.worker.notes import Note, Progress
+from gigq.worker.pace import BUDGET, Pace
+
+CALLS = 512
+"""Calls that one child may have, at most."""
+BYTES = 256 * 1024
+"""Of params that one child may have, at most; a single call may have more."""
+_HOARDING = 100_000_000
+"""Nanoseconds over its estimate after which a call lets those behind it go."""
+_MEMORY_EVERY = 200_000_000
+"""Nanoseconds between two looks at the children's memory."""
+_FAILED_STARTS = 3
+"""Children that die one after the other before they are ready: more will not help."""
+_FAREWELL = 2.0
+"""Seconds that a child has to end in good order."""
+
+
+class Processes:
+    """``count`` children that run calls; see Executor."""
+
+    isolates = True
+
+    def __init__(
+        self,
+        count: int,
+        setup: wire.Setup,
+        marks: Marks,
+        pace: Pace,
+        coroutine_pace: Pace,
+        *,
+        answer: Callable[[Call, wire.Ask], wire.Answer],
+        tell_started: Callable[[Call], None],
+        given_parents: Callable[[list[Call]], dict[int, list[wire.ParentRow]]],
+        kill_grace: float,
+        max_jobs: int | None,
+        max_memory: int | None,
+    ) -> None:
+        """Args:
+        count: children.
+        setup: what each is told first.
+        marks: where they note their starts.
+        pace: what is known of how long plain functions take.
+        coroutine_pace: the same of coroutines.
+        answer: to what a call asks for.
+        tell_started: told of each start, if the setup says so.
+        given_parents: job number -> parents, for those of the calls that are known to want them.
+        kill_grace: seconds between SIGTERM and SIGKILL for a call that does not stop.
+        max_jobs: calls after which a child is replaced.
+        max_memory: bytes resident above which a child is ended, and the call that it runs charged as a crash.
+        """
+        self._setup = setup
+        self._marks = marks
+        self._pace = pace
+        self._coroutine_pace = coroutine_pace
+        self._answer = answer
+        self._tell_started = tell_started
+        self._given_parents = given_parents
+        self._kill_grace = kill_grace
+        self._max_jobs = max_jobs
+        self._max_memory = max_memory
+        self._selector = selectors.DefaultSelector()
+        self._number = 0
+        self._waiting: deque[Call] = deque()
+        self._coroutines: deque[Call] = deque()
+        self._alone: deque[Call] = deque()
+        """Those whose process has died before: each gets a child for itself, so that an innocent clears its name."""
+        self._outcomes: list[Outcome] = []
+        self._notes: list[tuple[Call, Note]] = []
+        self._failed_starts = 0
+        self._memory_at = 0
+        self._is_over = False
+        self._children: list[Process] = []
+        self._leaving: list[Process] = []
+        try:
+            for _ in range(count):
+                self._children.append(self._start())
+        except BaseException:
+            self.close()
+            raise
+
+    def fileno(self) -> int:
+        """Readable when a child has something to say, so that a sleeping loop can watch it."""
+        number: int = self._selector.fileno()  # epoll's, or kqueue's
+        return number
+
+    @property
+    def pids(self) -> list[int]:
+        """The children that live."""
+        return [child.pid for child in self._children]
+
+    # -- calls in ----------------------------------------------------------------------------------------------
+
+    def dispatch(self, calls: list[Call]) -> None:
+        for call in calls:
+            if call.lease.crashes:
+                self._alone.append(call)
+            else:
+                (self._coroutines if call.is_async else self._waiting).append(call)
+        self._feed()
+
+    def _feed(self) -> None:
+        if self._is_over:
+            return
+        if self._alone:
+            self._feed_alone()
+        if self._waiting:
+            self._deal(self._waiting, self._pace)
+        if self._coroutines:
+            self._deal_coroutines()
+
+    def _feed_alone(self) -> None:
+        for child in self._children:
+            if not self._alone:
+                return
+            if child.alone is None and not child.is_closing and not child.calls and not child.coroutines:
+                child.alone = self._alone.popleft()
+                self._send(child, [child.alone])
+
+    def _deal(self, waiting: deque[Call], pace: Pace) -> None:
+        """Share calls out: as many each, and to each no more than its budget."""
+        kept_free = len(self._alone)  # the last ones run empty for those that must be alone
+        able = [child for child in self._children if self._has_room(child)]
+        able = able[: max(0, len(able) - kept_free)]
+        able.sort(key=lambda child: len(child.calls))
+        for place, child in enumerate(able):
+            share = math.ceil(len(waiting) / (len(able) - place))
+            calls: list[Call] = []
+            load = child.load
+            size = child.bytes
+            room = min(CALLS - len(child.calls), self._left(child))
+            while waiting and len(calls) < min(share, room):
+                estimate = pace.estimate(waiting[0].lease)
+                if (calls or child.calls) and (load + estimate > BUDGET or size > BYTES):
+                    break
+                call = waiting.popleft()
+                call.estimate = estimate
+                load += estimate
+                size += len(call.lease.params or "")
+                calls.append(call)
+            if calls:
+                child.load, child.bytes = load, size
+                self._send(child, calls)
+
+    def _left(self, child: Process) -> int:
+        """Calls that a child may still get before it is replaced."""
+        return CALLS if self._max_jobs is None else self._max_jobs - child.sent + child.returned
+
+    def _has_room(self, child: Process) -> bool:
+        return not (child.is_closing or child.is_slow or child.alone) and len(child.calls) < CALLS
+
+    def _deal_coroutines(self) -> None:
+        able = [child for child in self._children if not (child.is_closing or child.alone)]
+        able.sort(key=lambda child: len(child.coroutines))
+        for place, child in enumerate(able):
+            share = math.ceil(len(self._coroutines) / (len(able) - place))
+            calls: list[Call] = []
+            share = min(share, self._left(child))
+            while self._coroutines and len(calls) < share and child.bytes <= BYTES:
+                calls.append(self._coroutines.popleft())
+                child.bytes += len(calls[-1].lease.params or "")
+            if calls:
+                self._send(child, calls)
+
+    def _send(self, child: Process, calls: list[Call]) -> None:
+        given = self._given_parents(calls)
+        works = []
+        for call in calls:
+            self._number = number = self._number + 1
+            call.number = number
+            call.child = child
+            (child.coroutines if call.is_async else child.calls)[number] = call
+            lease = call.lease
+            works.append(
+                wire.Work(
+                    number,
+                    call.slot,
+                    lease.lease,
+                    lease.id,
+                    lease.name,
+                    lease.module,
+                    lease.function,
+                    lease.script,
+                    lease.attempts,
+                    lease.runs,
+                    lease.parents,
+                    lease.pass_parent_results,
+                    lease.wants_parents,
+                    lease.params,
+                    call.is_async,
+                    given.get(lease.seq),
+                )
+            )
+        child.sent += len(calls)
+        child.send(wire.Calls(works))
+        self._watch(child)
+        child.is_closing = self._left(child) <= 0
+
+    # -- outcomes out ------------------------------------------------------------------------------------------
+
+    def collect(self) -> list[Outcome]:
+        """See Executor.
+
+        Raises:
+            WorkerFailed: children do not start.
+        """
+        for key, _ in self._selector.select(0):
+            child: Process = key.data
+            if child not in self._children:
+                continue  # two descriptors tell of one death
+            child.flush()
+            self._hear(child, child.receive())
+            if child.is_dead():
+                self._bury(child)
+            else:
+                self._watch(child)
+        now = time.monotonic_ns()
+        for child in list(self._children):
+            self._look_after(child, now)
+        if self._max_memory is not None and now >= self._memory_at:
+            self._look_at_memory(now)
+        self._feed()
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def collect_late(self) -> list[Call]:
+        return []
+
+    def notes(self) -> list[tuple[Call, Note]]:
+        notes, self._notes = self._notes, []
+        return notes
+
+    def _hear(self, child: Process, messages: Iterable[Any]) -> None:
+        for message in messages:
+            if type(message) is wire.Done:
+                self._done(child, message)
+            else:
+                self._hear_other(child, message)
+
+    def _done(self, child: Process, done: wire.Done) -> None:
+        call = child.take(done.number)
+        if call is None:
+            return
+        call.started = done.started
+        if done.is_async and not call.is_async:
+            self._coroutine_pace.know(call.lease)
+        if call is child.asked:
+            child.asked = None
+        end: End = done.end  # type: ignore[assignment] # the word of our own child
+        self._outcomes.append(Outcome(call, end, done.ended, done.result, done.error))
+
+    def _hear_other(self, child: Process, message: wire.ToParent) -> None:
+        match message:
+            case wire.Ready(trouble):
+                if trouble is not None:
+                    raise WorkerFailed(f"a child process cannot be set up: {trouble}")
+                child.is_ready = True
+                self._failed_starts = 0
+            case wire.Returned(numbers):
+                calls = [call for number in numbers if (call := child.take(number)) is not None]
+                child.returned += len(calls)
+                child.is_closing = self._left(child) <= 0
+                self._take_back(calls, to_loop=child.recalled_for_loop)
+            case wire.Started(number):
+                if (call := child.find(number)) is not None:
+                    self._tell_started(call)
+            case wire.Said():
+                if (call := child.find(message.number)) is not None:
+                    progress = None
+                    if message.has_progress:
+                        progress = Progress(message.done or 0.0, message.total, message.message)
+                    self._notes.append((call, Note(message.text, progress)))
+            case wire.Ask():
+                if (call := child.find(message.number)) is not None:
+                    child.send(self._answer(call, message))
+
+    def _take_back(self, calls: list[Call], *, to_loop: bool = False) -> None:
+        """Calls that have not started and will not, where they were: they go to another child, or back to the queue."""
+        now = time.monotonic_ns()
+        for call in reversed(calls):
+            if call.asked == "cancelled":
+                self._outcomes.append(Outcome(call, "cancelled", now, error="cancelled before it started"))
+            elif to_loop or self._is_over:
+                self._outcomes.append(Outcome(call, "unstarted", now))
+            elif call.lease.crashes:
+                self._alone.appendleft(call)
+            else:
+                (self._coroutines if call.is_async else self._waiting).appendleft(call)
+
+    # -- what takes long ---------------------------------------------------------------------------------------
+
+    def running(self) -> list[Call]:
+        found = []
+        for child in self._children:
+            head = child.head()
+            for call in ([head] if head else []) + list(child.coroutines.values()):
+                if not call.started and (mark := self._marks.of(call.slot, call.key)) is not None:
+                    call.started = mark.started
+                if call.started:
+                    found.append(call)
+        return found
+
+    def waiting(self) -> int:
+        waiting = len(self._waiting) + len(self._coroutines) + len(self._alone)
+        slots = self._setup.async_slots
+        return waiting + sum(
+            max(0, len(child.calls) - 1) + max(0, len(child.coroutines) - slots) for child in self._children
+        )
+
+    def give_back(self) -> list[Call]:
+        taken = [*self._waiting, *self._coroutines, *self._alone]
+        for waiting in (self._waiting, self._coroutines, self._alone):
+            waiting.clear()
+        for child in self._children:
+            self._recall(child, for_loop=True)
+        return taken
+
+    def _recall(self, child: Process, *, for_loop: bool) -> None:
+        """Ask for what has not started, once for what was sent so far."""
+        child.recalled_for_loop = for_loop
+        if child.recalled_at != child.sent and (child.calls or child.coroutines):
+            child.recalled_at = child.sent
+            child.send(wire.Recall())
+            self._watch(child)
+
+    def stop(self, call: Call, why: End) -> bool:
+        if call.asked is None:
+            call.asked = why
+            child: Process | None = call.child
+            if child is not None:
+                child.ask_to_stop(call.number, call, time.monotonic_ns())
+                self._watch(child)
+        return False
+
+    def tell_stopping(self) -> None:
+        for child in self._children:
+            child.send(wire.Stopping())
+            self._watch(child)
+
+    def end_now(self) -> None:
+        self._is_over = True
+        self._take_back(self.give_back())
+        for child in self._children:
+            child.kill("the worker ended")
+        for child in list(self._children):
+            self._bury(child)
+
+    def sleeping(self, asleep: bool) -> bool:
+        return not self._outcomes
+
+    def next_check(self) -> float:
+        now = time.monotonic_ns()
+        left = math.inf
+        for child in self._children:
+            if child.asked is not None:
+                left = min(left, child.force_at - now)
+            if len(child.calls) > 1 and not child.is_slow:
+                left = min(left, _HOARDING)
+            if self._max_memory is not None and (child.calls or child.coroutines):
+                left = min(left, self._memory_at - now)
+        return max(0.0, left / 1e9)
+
+    def _look_after(self, child: Process, now: int) -> None:
+        if child.asked is not None and now >= child.force_at:
+            child.force(now, self._kill_grace)
+        if len(child.calls) > 1 and not child.is_slow and self._is_slow(child, now):
+            child.is_slow = True
+            self._recall(child, for_loop=False)
+        if child.is_closing and not child.calls and not child.coroutines:
+            self._replace(child)
+
+    def _is_slow(self, child: Process, now: int) -> bool:
+        head = child.head()
+        mark = self._marks.of(head.slot, head.key) if head else None
+        return mark is not None and head is not None and now - mark.started > head.estimate + _HOARDING
+
+    def _look_at_memory(self, now: int) -> None:
+        self._memory_at = now + _MEMORY_EVERY
+        most = self._max_memory or 0
+        for child in list(self._children):
+            used = child.memory()
+            if used is None or used <= most:
+                continue
+            if child.calls or child.coroutines:
+                child.exceeded = True
+                child.kill(f"out of memory: its process used {used:,} bytes, over max_memory={most:,}")
+                self._bury(child)
+            else:
+                child.is_closing = True
+
+    # -- lives and deaths --------------------------------------------------------------------------------------
+
+    def _start(self) -> Process:
+        try:
+            child = Process(self._setup)
+        except OSError as error:
+            raise WorkerFailed(f"a child process cannot be started: {error}") from error
+        for fd in child.filenos():
+            self._selector.register(fd, selectors.EVENT_READ, child)
+        self._watch(child)
+        return child
+
+    def _watch(self, child: Process) -> None:
+        """Wake for room in its socket only while there is something to be sent."""
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.wants_to_write() else 0)
+        if events != child.watched:
+            child.watched = events
+            self._selector.modify(child.filenos()[0], events, child)
+
+    def _replace(self, child: Process) -> None:
+        self._forget(child)
+        child.send(wire.Close())
+        for left in [one for one in self._leaving if one.is_dead()]:
+            left.close(0.0)
+            self._leaving.remove(left)
+        self._leaving.append(child)
+        self._children.append(self._start())
+
+    def _forget(self, child: Process) -> None:
+        for fd in child.filenos():
+            self._selector.unregister(fd)
+        self._children.remove(child)
+
+    def _bury(self, child: Process) -> None:
+        """Settle what a dead child had: one charged run, and no finished work lost."""
+        self._hear(child, child.receive())
+        self._forget(child)
+        reason = child.bury()
+        now = time.monotonic_ns()
+        left: list[Call] = []
+        for call in child.outstanding():
+            mark = self._marks.of(call.slot, call.key)
+            if mark is None:
+                left.append(call)
+                continue
+            call.started = mark.started
+            end, why = self._fate(child, call, reason, is_over=mark.is_over)
+            self._outcomes.append(Outcome(call, end, now, error=why))
+        self._take_back(left)
+        if self._is_over:
+            return
+        if not child.is_ready and not child.is_forced:
+            self._failed_starts += 1
+            if self._failed_starts >= _FAILED_STARTS:
+                raise WorkerFailed(
+                    f"{self._failed_starts} child processes in a row ended before they were ready "
+                    f"({reason.replace(' while running', '')}). Their stderr says more; "
+                    "executor='thread' works without children."
+                )
+        self._children.append(self._start())
+
+    def _fate(self, child: Process, call: Call, reason: str, *, is_over: bool) -> tuple[End, str | None]:
+        if call.asked is not None and not self._is_over:
+            return call.asked, None
+        if child.exceeded and not is_over:
+            return "died", child.ended_for
+        if self._is_over:
+            return "stopped", "stopped by the end of its worker"
+        if is_over:
+            return "stopped", f"{reason}, before the end of this run was told"
+        if child.is_forced:
+            return "stopped", "its process was ended because another job in it did not stop"
+        return "died", reason
+
+    def close(self) -> None:
+        for child in self._children:
+            child.send(wire.Close())
+        for child in [*self._children, *self._leaving]:
+            child.close(_FAREWELL)
+        self._children.clear()
+        self._leaving.clear()
+        self._selector.close()

@@ -1,0 +1,192 @@
+"""What a worker and its children say to each other: frames of msgpack over one socket. No pickle.
+
+A frame is four bytes of length and a message. Params and results travel as the JSON text that is stored: the parent
+never decodes them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+_LENGTH = 4
+
+ParentRow = tuple[str, str | None, str | None, str | None]
+"""Id, status, JSON text of the result and error of a job's parent."""
+
+
+# -- to a child ------------------------------------------------------------------------------------------------
+
+
+class Setup(Struct, array_like=True, tag=0):
+    """The first word: what a child takes over from its parent."""
+
+    sys_path: list[str]
+    argv: list[str]
+    pythonpath: str | None
+    """PYTHONPATH as the parent has it."""
+    imports: list[str]
+    """Modules to import before the first job."""
+    marks_path: str
+    marks_offset: int
+    max_result: int
+    async_slots: int
+    tells_starts: bool
+    """Whether somebody reads when a job starts."""
+
+
+class Work(Struct, array_like=True, gc=False):
+    """A call: what a child needs to know of a run. Named as in the store's leases."""
+
+    number: int
+    """Names the call on this wire."""
+    slot: int
+    execution_id: str
+    id: str
+    name: str
+    module: str
+    function: str
+    script: str | None
+    attempts: int
+    runs: int
+    parents: int
+    pass_parent_results: int | None
+    wants_parents: int | None
+    params: str | None
+    """None where they are large: the child asks for them."""
+    is_async: bool
+    given: list[ParentRow] | None
+    """Its parents, if it is known to want them and they are not large."""
+
+
+class Calls(Struct, array_like=True, tag=1):
+    """To be run in this order."""
+
+    works: list[Work]
+
+
+class Recall(Struct, array_like=True, tag=2):
+    """A question: which calls have not started? Those that are answered will not."""
+
+
+class Stop(Struct, array_like=True, tag=3):
+    """Ask a call to stop, by an exception."""
+
+    number: int
+
+
+class Stopping(Struct, array_like=True, tag=4):
+    """The worker is about to end: every job that looks is told."""
+
+
+class Answer(Struct, array_like=True, tag=5):
+    """To an Ask."""
+
+    number: int
+    params: str | None
+    parents: list[ParentRow] | None
+    refusal: str | None
+    """Why there is no answer: what is asked for is too large to be passed."""
+
+
+class Close(Struct, array_like=True, tag=6):
+    """No more calls will come: end after the last one."""
+
+
+# -- to the parent ---------------------------------------------------------------------------------------------
+
+
+class Ready(Struct, array_like=True, tag=0):
+    """Set up, or why not."""
+
+    trouble: str | None
+
+
+class Started(Struct, array_like=True, tag=1):
+    """Only where somebody reads it."""
+
+    number: int
+
+
+class Done(Struct, array_like=True, tag=2, gc=False):
+    """How a call ended; times are monotonic nanoseconds."""
+
+    number: int
+    end: str
+    started: int
+    ended: int
+    result: str | None
+    error: str | None
+    is_async: bool
+    """Whether the function turned out to be a coroutine function."""
+
+
+class Returned(Struct, array_like=True, tag=3):
+    """The answer to a Recall: these have not started, and will not."""
+
+    numbers: list[int]
+
+
+class Said(Struct, array_like=True, tag=4):
+    """What a running job has printed, logged or told of its progress."""
+
+    number: int
+    done: float | None
+    total: float | None
+    message: str | None
+    has_progress: bool
+    text: str
+
+
+class Ask(Struct, array_like=True, tag=5):
+    """For what did not travel with a call: its ``params``, or its ``parents``, of at most so many bytes."""
+
+    number: int
+    what: str
+    limit: int
+
+
+ToChild = Setup | Calls | Recall | Stop | Stopping | Answer | Close
+ToParent = Ready | Started | Done | Returned | Said | Ask
+
+encode = msgspec.msgpack.Encoder().encode
+
+
+def frame(message: Any) -> bytes:
+    """A message, ready to be written."""
+    body = encode(message)
+    return len(body).to_bytes(_LENGTH, "little") + body
+
+
+class Unpacker:
+    """Frames in pieces in, messages out."""
+
+    def __init__(self, kind: Any) -> None:
+        self._decode = msgspec.msgpack.Decoder(kind).decode
+        self._rest = bytearray()
+        self._need = _LENGTH
+        """Bytes until the next message is whole, as far as is known."""
+
+    def feed(self, data: bytes) -> list[Any]:
+        """The messages that are whole by now."""
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._need:
+                return []
+            data = bytes(self._rest)
+            self._rest.clear()
+        messages: list[Any] = []
+        decode, at, size = self._decode, 0, len(data)
+        view = memoryview(data)
+        self._need = _LENGTH
+        while size - at >= _LENGTH:
+            end = at + _LENGTH + int.from_bytes(view[at : at + _LENGTH], "little")
+            if end > size:
+                self._need = end - at
+                break
+            messages.append(decode(view[at + _LENGTH : end]))
+            at = end
+        self._rest += view[at:]
+        return messages

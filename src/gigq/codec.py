@@ -1,8 +1,8 @@
 """Values in, JSON text out, and back: one strict codec for every engine.
 
 What ``json.dumps`` stores is stored (its spelling of non-text keys included), and dataclasses, datetimes, UUID,
-Decimal, enums, bytes (base64), sets and subclasses of the plain types besides. NaN, infinity, lone surrogates and
-NUL are refused: no two databases agree on them.
+Decimal, enums, bytes (base64), sets, pydantic models and subclasses of the plain types besides; ``binding`` reads
+them back. NaN, infinity, lone surrogates and NUL are refused: no two databases agree on them.
 """
 
 from __future__ import annotations
@@ -108,7 +108,14 @@ def _plain_other(value: Any) -> Any:
     for kind, plain in _SUBCLASSES:
         if isinstance(value, kind):
             return plain(value)
+    if hasattr(type(value), "model_dump"):
+        return _dumped(value)
     raise TypeError(type(value).__name__)
+
+
+def _dumped(model: Any) -> Any:
+    """A pydantic model as its class reads it back."""
+    return model.model_dump(mode="json", by_alias=True, round_trip=True)
 
 
 def _text(value: str) -> str:
@@ -163,6 +170,8 @@ def _plain_named(value: Any, path: str, depth: int) -> Any:
         return base64.b64encode(value).decode()
     if isinstance(value, os.PathLike):
         return _plain_text(os.fspath(value), path)
+    if hasattr(type(value), "model_dump"):
+        return _plain(_dumped(value), path, depth + 1)
     raise InvalidValue(
         f"{path}: {type(value).__module__}.{type(value).__qualname__} cannot be stored as JSON. "
         "Pass plain values (text, numbers, lists, dicts, dataclasses, datetimes) and build the object in the function."
@@ -206,8 +215,8 @@ def _plain_key(key: Any, path: str) -> str:
         return int.__repr__(key)
     if isinstance(key, float):
         return float.__repr__(_plain_float(key, f"{path}: a key"))
-    if isinstance(key, (*_named_types(), os.PathLike)):
-        return str(key)
+    if isinstance(key, (*_named_types(), bytes, os.PathLike)):
+        return _plain_text(_plain_named(key, path, 0), path)
     raise InvalidValue(
         f"{path}: a key of type {type(key).__qualname__} cannot be stored. Keys are text or numbers."
     )

@@ -9,14 +9,16 @@ import enum
 import json
 import math
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import jobs
 import pytest
+import typed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gigq import Job, JobQueue, Worker, codec
+from gigq import Job, JobQueue, Worker, codec, current_job
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -193,13 +195,70 @@ def test_rows_of_0_5_1_that_hold_the_token_nan_are_still_read(queue: JobQueue, w
     assert queue.get_status(waiting)["error"].startswith("result[0]: inf")
 
 
-def reads_a_moment(when: dt.datetime, where: Point) -> list[str]:
-    return [type(when).__name__, type(where).__name__]
+# -- params in the types that the function names ----------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="params are not read back by the function's annotations yet", strict=True)
 def test_named_types_come_back_where_the_annotations_say_how(queue: JobQueue, worker: Worker) -> None:
-    params = {"when": dt.datetime(2026, 1, 31, tzinfo=dt.UTC), "where": Point(1, 2)}
-    job_id = queue.submit(Job("one", reads_a_moment, params))
+    when, where = dt.datetime(2026, 1, 31, tzinfo=dt.UTC), typed.Point(1, 2)
+    queue.submit(Job("one", typed.several, {"when": when, "where": where, "n": 3, "rest": when}))
     assert worker.process_one()
-    assert queue.get_result(job_id) == ["datetime", "Point"]
+    assert typed.SEEN.pop() == (when, where, 3, "2026-01-31T00:00:00Z")
+
+
+def test_a_coroutine_and_a_function_behind_a_decorator_get_them_too(queue: JobQueue, worker: Worker) -> None:
+    when = dt.datetime(2026, 1, 31, 12)
+    job_id = queue.submit(Job("one", typed.awaited, {"when": when}))
+    queue.submit(Job("two", typed.wrapped, {"when": when.date(), "where": typed.Point(1, 2)}))
+    assert worker.process_one()
+    assert worker.process_one()
+    assert queue.get_result(job_id) == "datetime"
+    assert typed.SEEN[-2:] == [when, (when.date(), typed.Point(1, 2))]
+
+
+def test_threads_get_them_too(queue: JobQueue, make_worker: Callable[..., Worker]) -> None:
+    days = [dt.date(2026, 1, day) for day in range(1, 31)]
+    queue.submit_many([Job("one", typed.one, {"value": day}) for day in days])
+    queue.submit(Job("last", jobs.stop_the_worker, priority=-1))
+    typed.SEEN.clear()
+    worker = make_worker(queue, concurrency=4)
+    jobs.STOPPED_BY_JOBS.append(worker)
+    worker.start()
+    assert sorted(typed.SEEN) == days
+
+
+def test_a_value_that_does_not_fit_is_the_failure_of_its_run(queue: JobQueue, worker: Worker) -> None:
+    job_id = queue.submit(Job("one", typed.one, {"value": "tomorrow"}, max_attempts=2))
+    assert worker.process_one()
+    assert queue.get_status(job_id)["status"] == "pending"
+    assert worker.process_one()
+    record = queue.get_status(job_id)
+    assert (record["status"], record["attempts"]) == ("failed", 2)
+    assert "parameter 'value' of one cannot be read" in record["error"].partition("\n")[0]
+
+
+@pytest.mark.parametrize("function", [typed.after, typed.after_any])
+def test_the_results_of_parents_are_passed_as_json(queue: JobQueue, worker: Worker, function: Any) -> None:
+    day = dt.date(2026, 1, 31)
+    parent = queue.submit(Job("parent", jobs.echo, {"value": day}))
+    queue.submit(Job("child", function, {"when": day}, dependencies=[parent]))
+    assert worker.process_one()
+    assert worker.process_one()
+    when, results = typed.SEEN.pop()
+    assert when == day
+    assert results in ({parent: "2026-01-31"}, {"parent_results": {parent: "2026-01-31"}})
+
+
+def test_current_job_shows_the_params_that_the_function_was_given(queue: JobQueue, worker: Worker) -> None:
+    queue.submit(Job("one", sees_its_params, {"day": dt.date(2026, 1, 31)}))
+    assert worker.process_one()
+    assert typed.SEEN.pop() == {"day": dt.date(2026, 1, 31)}
+
+
+def sees_its_params(day: dt.date) -> None:
+    typed.SEEN.append(current_job().params)
+
+
+def test_rows_that_were_stored_as_plain_json_are_read_alike(queue: JobQueue, worker: Worker) -> None:
+    queue.submit(Job("one", "typed.several", {"when": "2026-01-31T12:00:00", "where": {"x": 1, "y": 2}}))
+    assert worker.process_one()
+    assert typed.SEEN.pop() == (dt.datetime(2026, 1, 31, 12), typed.Point(1, 2), 0, None)

@@ -10,7 +10,7 @@ from functools import partial
 from types import CoroutineType
 from typing import Any
 
-from gigq import callables, codec, log
+from gigq import binding, callables, codec, log
 from gigq.clock import Clock
 from gigq.errors import FunctionUnavailable, InvalidValue, ParentResultsTooLarge
 from gigq.ids import mark_key
@@ -110,6 +110,7 @@ class Runner:
             if log.worker.isEnabledFor(20):
                 log.started(lease.id, lease.name, lease.attempts + 1, self._worker_id)
             params = codec.decode(self._params(lease) if lease.params is None else lease.params)
+            params = binding.bind(function, params)
             if lease.parents and self._wants_parents(lease, function):
                 params["parent_results"] = self._parent_results(lease)
             token = context.enter(

@@ -17,12 +17,14 @@ from datetime import date, datetime, time, timedelta
 from enum import Enum
 from typing import Any
 
-from gigq.errors import InvalidValue
+from gigq.errors import InvalidJob, InvalidValue
 
 MAX_PARAMS = 1_000_000
-"""Bytes of JSON that a job's params may take."""
+"""Bytes of JSON that a job's params may take, if nothing else is said."""
 MAX_RESULT = 16_000_000
-"""Bytes of JSON that a result may take."""
+"""Bytes of JSON that a result may take, if nothing else is said."""
+HIGHEST_LIMIT = 500_000_000
+"""Results travel as JSON text within JSON text, which may double them, and SQLite takes one billion bytes in one text."""
 _DEEPEST = 500
 _CIRCLE_HINT = "deeper than 500 levels, or it contains itself"
 _ODD_KEY = re.compile(
@@ -54,7 +56,7 @@ def encode(value: Any, what: str, limit: int) -> str:
 
     Args:
         value: anything the module's docstring names.
-        what: how messages call it, e.g. ``params``.
+        what: how messages call it: ``params`` or ``result``, whose limit is the option ``max_params`` or ``max_result``.
         limit: bytes.
 
     Raises:
@@ -77,9 +79,25 @@ def encode(value: Any, what: str, limit: int) -> str:
     if len(raw) > limit:
         raise InvalidValue(
             f"{what}: {len(raw):,} bytes of JSON, over the limit of {limit:,}. "
-            "Store the data in a file or a table and pass its name."
+            f"Store the data in a file or a table and pass its name, or raise {_OPTIONS.get(what, 'the limit')}."
         )
     return raw.decode()
+
+
+_OPTIONS = {"params": "max_params= of the JobQueue", "result": "max_result= of the JobQueue or Worker"}
+
+
+def known_limit(limit: int, option: str) -> int:
+    """An option that limits the bytes of values.
+
+    Raises:
+        InvalidJob: it is not a whole number of bytes from 1 to 500 MB.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= HIGHEST_LIMIT:
+        raise InvalidJob(
+            f"{option}: a whole number of bytes from 1 to {HIGHEST_LIMIT:,} is needed, not {limit!r:.100}"
+        )
+    return limit
 
 
 def _by_walk(value: Any, what: str) -> bytes:

@@ -78,6 +78,7 @@ class Runner:
         load: Callable[[str, str, str | None], Callable[..., Any]],
         parents: Callable[[Lease, int], list[Parent]],
         params: Callable[[Lease], str],
+        max_result: int,
     ) -> None:
         """Args:
         worker_id: for the log.
@@ -86,6 +87,7 @@ class Runner:
         load: the function of a reference (module, name, script).
         parents: the parents of a job; raises ParentResultsTooLarge above a number of bytes.
         params: those of a job that were too large to come with its lease.
+        max_result: bytes of JSON that a result may take.
         """
         self._worker_id = worker_id
         self._marks = marks
@@ -93,6 +95,7 @@ class Runner:
         self._load = load
         self._parents = parents
         self._params = params
+        self._max_result = max_result
         self._functions: dict[tuple[str, str, str | None], Callable[..., Any]] = {}
 
     def run(self, call: Call) -> Outcome:
@@ -163,7 +166,7 @@ class Runner:
             return Outcome(call, "returned", ended)
         try:
             return Outcome(
-                call, "returned", ended, result=codec.encode(value, "result", codec.MAX_RESULT), value=value
+                call, "returned", ended, result=codec.encode(value, "result", self._max_result), value=value
             )
         except InvalidValue as error:
             why = str(error)

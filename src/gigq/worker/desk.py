@@ -26,15 +26,17 @@ Load = Callable[[str, str, str | None], Callable[..., Any]]
 class Desk:
     """One worker's things; may be used by several threads."""
 
-    def __init__(self, queue: JobQueue, worker_id: str, load: Load) -> None:
+    def __init__(self, queue: JobQueue, worker_id: str, load: Load, max_result: int) -> None:
         """Args:
         queue: whose store is worked on.
         worker_id: what users see.
         load: the function of a reference (module, name, script).
+        max_result: bytes of JSON that a result may take.
         """
         self._queue = queue
         self._worker_id = worker_id
         self._load = load
+        self.max_result = max_result
         self._guard = threading.Lock()
         self._seat: Seat | None = None
         self._runner: Runner | None = None
@@ -59,7 +61,13 @@ class Desk:
         with self._guard:
             if self._runner is None:
                 self._runner = Runner(
-                    self._worker_id, seat.marks, self._queue.clock, self._load, self._parents, self._params
+                    self._worker_id,
+                    seat.marks,
+                    self._queue.clock,
+                    self._load,
+                    self._parents,
+                    self._params,
+                    self.max_result,
                 )
             return self._runner
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, ids, log
+from gigq import callables, codec, ids, log
 from gigq.clock import SYSTEM, Clock
 from gigq.errors import GigQError, InvalidJob, StoreError, StoreReplaced
 from gigq.queue import JobQueue
@@ -49,6 +49,7 @@ class Worker:
         grace: float | None = None,
         durability: Durability = "full",
         clock: Clock = SYSTEM,
+        max_result: int | None = None,
     ) -> None:
         """
         Initialize a worker.
@@ -61,6 +62,7 @@ class Worker:
             grace: Seconds that a first SIGINT or SIGTERM leaves to what is running; None is as long as it takes.
             durability: As for JobQueue.
             clock: Where the time is read; for tests.
+            max_result: Bytes of JSON that a result may take; None is the queue's where one is given, else 16 MB.
 
         Raises:
             InvalidJob: An argument cannot be accepted.
@@ -72,6 +74,8 @@ class Worker:
             raise InvalidJob(f"polling_interval: seconds above 0, not {polling_interval!r}")
         if grace is not None and not (isinstance(grace, int | float) and grace >= 0):
             raise InvalidJob(f"grace: seconds from 0 up, or None for as long as it takes, not {grace!r}")
+        if max_result is not None:
+            codec.known_limit(max_result, "max_result")
         if isinstance(db_path, JobQueue):
             self._queue = db_path
         elif db_path == ":memory:":
@@ -91,7 +95,8 @@ class Worker:
         self._waker: Waker | None = None
         self._stop_by: float | None = None
         self._told_stopping = False
-        self._desk = Desk(self._queue, self.worker_id, self._load)
+        self.max_result = self._queue.max_result if max_result is None else max_result
+        self._desk = Desk(self._queue, self.worker_id, self._load, self.max_result)
         self._single = Single(self._desk, self, self.worker_id, self._clock)
 
     # -- the reference -----------------------------------------------------------------------------------------

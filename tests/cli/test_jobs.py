@@ -168,6 +168,15 @@ def test_what_is_no_id_finds_nothing(gigq: Gigq, make_job: MakeJob, text: str) -
     assert gigq("status", text).code == 1
 
 
+@pytest.mark.parametrize("text", ["\udcff", "a\ud800b", "a\x00b"], ids=ascii)
+@pytest.mark.parametrize("command", ["status", "cancel", "requeue", "result", "wait"])
+def test_an_id_that_cannot_be_is_not_found(gigq: Gigq, make_job: MakeJob, command: str, text: str) -> None:
+    make_job()
+    answer = gigq(command, text)
+    assert (answer.code, answer.out) == (1, "")
+    assert " not found." in answer.err
+
+
 # -- list and stats ----------------------------------------------------------------------------------------------
 
 

@@ -238,11 +238,18 @@ class Store:
             return {row["status"]: row["sum(n)"] for row in tx.records("stats")}
 
     def matching_ids(self, text: str, limit: int) -> list[str]:
-        """Ids that begin with a text, or if none does, that end with it."""
+        """The id that is a text; else ids that begin or end with it, those that begin first.
+
+        A look at the ends reads every id of the queue, so a whole id, and a text with which many begin, are spared it.
+        """
         with self._reading() as tx:
-            return tx.column("ids_beginning", text=text, limit=limit) or tx.column(
-                "ids_ending", text=text, limit=limit
-            )
+            found: list[str] = tx.column("ids_beginning", text=text, limit=limit)
+            if text in found:
+                return [text]
+            if len(found) < limit:
+                ending = tx.column("ids_ending", text=text, limit=limit)
+                found = list(dict.fromkeys(found + ending))[:limit]
+            return found
 
     # -- what a worker asks ----------------------------------------------------------------------------------
 

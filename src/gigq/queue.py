@@ -272,7 +272,9 @@ class JobQueue:
             return self._store.engine.connection()
         from gigq.store.sqlite import thread_connection
 
-        return thread_connection(self.db_path, self.durability, create=self._initialize)
+        connection = thread_connection(self.db_path, self.durability, create=self._initialize)
+        connection.lent = True
+        return connection
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:

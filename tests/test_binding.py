@@ -305,10 +305,19 @@ def test_defaults_are_the_function_s_own_and_none_is_one_of_them() -> None:
     assert bound(typed.defaults, when=dt.date(2026, 1, 31)) == {"when": dt.date(2026, 1, 31)}
 
 
+@pytest.mark.parametrize("function", [typed.after, typed.after_any])
+def test_parent_results_are_nobody_s_params(function: Any) -> None:
+    results = {"parent": "2026-01-31"}
+    read = bound(function, when=dt.date(2026, 1, 31), parent_results=results)
+    assert read == {"when": dt.date(2026, 1, 31), "parent_results": results}
+
+
 def test_other_keywords_are_read_as_theirs_are_annotated() -> None:
     days = {"first": dt.date(2026, 1, 1), "second": dt.date(2026, 1, 2), "third": dt.date(2026, 1, 3)}
     assert bound(typed.keywords, **days) == days
     assert bound(typed.unpacked, since=days["first"], depth=2) == {"since": days["first"], "depth": 2}
+    day = {"day": days["first"]}
+    assert bound(typed.unclear, **day, since=days["second"]) == {**day, "since": "2026-01-02"}
     assert bound(typed.positional, where=Point(1, 2), dates=["2026"]) == {
         "where": Point(1, 2),
         "dates": ["2026"],

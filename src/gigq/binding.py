@@ -96,8 +96,7 @@ def _targets(function: Callable[..., Any]) -> tuple[dict[str, Any], Any]:
         hint = Any if parameter.annotation is parameter.empty else _resolved(parameter.annotation, scope)
         if parameter.kind is parameter.VAR_KEYWORD:
             if typing.get_origin(hint) is typing.Unpack:
-                fields = typing.get_type_hints(typing.get_args(hint)[0])
-                named |= {name: _usable(field) for name, field in fields.items()}
+                named |= {name: _usable(field) for name, field in _fields(typing.get_args(hint)[0]).items()}
             else:
                 others = _usable(hint)
         elif parameter.kind is not parameter.VAR_POSITIONAL:
@@ -122,6 +121,13 @@ def _resolved(annotation: Any, scope: dict[str, Any]) -> Any:
         return typing.get_type_hints(holder, scope)["it"]
     except Exception:  # noqa: BLE001 - imported for type checkers only, or no type at all
         return Any
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(kind)
+    except Exception:  # noqa: BLE001 - as above
+        return {}
 
 
 def _usable(hint: Any, *, or_none: bool = False) -> Any:

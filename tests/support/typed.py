@@ -108,6 +108,15 @@ def unpacked(**options: Unpack[Options]) -> None:
     SEEN.append(options)
 
 
+class Unclear(TypedDict):
+    since: dt.date
+    what: Unknown
+
+
+def unclear(day: dt.date, **options: Unpack[Unclear]) -> None:
+    SEEN.append((day, options))
+
+
 def positional(*dates: dt.date, where: Point) -> None:
     SEEN.append((dates, where))
 

@@ -122,6 +122,12 @@ def test_integers_beyond_64_bits_are_stored(number: int) -> None:
         (-1e300, "-1e+300"),
         (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
         (dt.date(2026, 1, 31), "2026-01-31"),
+        (dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC), "2026-01-31T12:00:00Z"),
+        (dt.time(12, 30), "12:30:00"),
+        (dt.timedelta(days=1, seconds=2), "P1DT2S"),
+        (decimal.Decimal("1.10"), "1.10"),
+        (b"\x00", "AA=="),
+        (pathlib.PurePosixPath("a/b"), "a/b"),
     ],
     ids=ascii,
 )

@@ -7,10 +7,20 @@ import subprocess
 import sys
 import uuid
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gigq import ids
+
+
+@pytest.mark.parametrize(
+    ("text", "looked_for"),
+    [("a", "a"), ("é-1", "é-1"), ("\ud800", "\x00"), ("a\udcff", "\x00"), ("", "")],
+    ids=ascii,
+)
+def test_an_id_that_cannot_be_is_sought_as_one_that_nothing_has(text: str, looked_for: str) -> None:
+    assert ids.sought(text) == looked_for
 
 
 def test_job_ids_are_uuids_that_sort_by_creation() -> None:

@@ -79,7 +79,7 @@ def resolve(queue: JobQueue, text: str) -> str | None:
     """The id that a text names: whole, or by a unique beginning or end; None if there is no such job.
 
     Raises:
-        Refused: several ids begin, or end, with it.
+        Refused: several ids begin or end with it.
     """
     text = text.strip()
     try:
@@ -87,8 +87,8 @@ def resolve(queue: JobQueue, text: str) -> str | None:
     except UnicodeEncodeError:
         return None
     found = queue._store.matching_ids(text, _NAMED + 1) if text else []
-    if not found or text in found or len(found) == 1:
-        return text if text in found else next(iter(found), None)
+    if len(found) <= 1:
+        return found[0] if found else None
     named = "\n".join(f"  {job_id}" for job_id in found[:_NAMED])
     more = "\n  ..." if len(found) > _NAMED else ""
     raise Refused(

@@ -1,8 +1,8 @@
 """Values in, JSON text out, and back: one strict codec for every engine.
 
 What ``json.dumps`` stores is stored (its spelling of non-text keys included), and dataclasses, datetimes, UUID,
-Decimal, enums, bytes (base64), sets and subclasses of the plain types besides. NaN, infinity, lone surrogates and
-NUL are refused: no two databases agree on them.
+Decimal, enums, bytes (base64), sets, pydantic models and subclasses of the plain types besides; ``binding`` reads
+them back. NaN, infinity, lone surrogates and NUL are refused: no two databases agree on them.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from datetime import date, datetime, time, timedelta
 from enum import Enum
 from typing import Any
 
-from gigq.errors import InvalidValue
+from gigq.errors import InvalidJob, InvalidValue
 
 MAX_PARAMS = 1_000_000
-"""Bytes of JSON that a job's params may take."""
+"""Bytes of JSON that a job's params may take, if nothing else is said."""
 MAX_RESULT = 16_000_000
-"""Bytes of JSON that a result may take."""
+"""Bytes of JSON that a result may take, if nothing else is said."""
+HIGHEST_LIMIT = 500_000_000
+"""Results travel as JSON text within JSON text, which may double them, and SQLite takes one billion bytes in one text."""
 _DEEPEST = 500
 _CIRCLE_HINT = "deeper than 500 levels, or it contains itself"
 _ODD_KEY = re.compile(
@@ -54,7 +56,7 @@ def encode(value: Any, what: str, limit: int) -> str:
 
     Args:
         value: anything the module's docstring names.
-        what: how messages call it, e.g. ``params``.
+        what: how messages call it: ``params`` or ``result``, whose limit is the option ``max_params`` or ``max_result``.
         limit: bytes.
 
     Raises:
@@ -77,9 +79,25 @@ def encode(value: Any, what: str, limit: int) -> str:
     if len(raw) > limit:
         raise InvalidValue(
             f"{what}: {len(raw):,} bytes of JSON, over the limit of {limit:,}. "
-            "Store the data in a file or a table and pass its name."
+            f"Store the data in a file or a table and pass its name, or raise {_OPTIONS.get(what, 'the limit')}."
         )
     return raw.decode()
+
+
+_OPTIONS = {"params": "max_params= of the JobQueue", "result": "max_result= of the JobQueue or Worker"}
+
+
+def known_limit(limit: int, option: str) -> int:
+    """An option that limits the bytes of values.
+
+    Raises:
+        InvalidJob: it is not a whole number of bytes from 1 to 500 MB.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= HIGHEST_LIMIT:
+        raise InvalidJob(
+            f"{option}: a whole number of bytes from 1 to {HIGHEST_LIMIT:,} is needed, not {limit!r:.100}"
+        )
+    return limit
 
 
 def _by_walk(value: Any, what: str) -> bytes:
@@ -108,7 +126,14 @@ def _plain_other(value: Any) -> Any:
     for kind, plain in _SUBCLASSES:
         if isinstance(value, kind):
             return plain(value)
+    if hasattr(type(value), "model_dump"):
+        return _dumped(value)
     raise TypeError(type(value).__name__)
+
+
+def _dumped(model: Any) -> Any:
+    """A pydantic model as its class reads it back."""
+    return model.model_dump(mode="json", by_alias=True, round_trip=True)
 
 
 def _text(value: str) -> str:
@@ -163,6 +188,8 @@ def _plain_named(value: Any, path: str, depth: int) -> Any:
         return base64.b64encode(value).decode()
     if isinstance(value, os.PathLike):
         return _plain_text(os.fspath(value), path)
+    if hasattr(type(value), "model_dump"):
+        return _plain(_dumped(value), path, depth + 1)
     raise InvalidValue(
         f"{path}: {type(value).__module__}.{type(value).__qualname__} cannot be stored as JSON. "
         "Pass plain values (text, numbers, lists, dicts, dataclasses, datetimes) and build the object in the function."
@@ -206,8 +233,8 @@ def _plain_key(key: Any, path: str) -> str:
         return int.__repr__(key)
     if isinstance(key, float):
         return float.__repr__(_plain_float(key, f"{path}: a key"))
-    if isinstance(key, (*_named_types(), os.PathLike)):
-        return str(key)
+    if isinstance(key, (*_named_types(), bytes, os.PathLike)):
+        return _plain_text(_plain_named(key, path, 0), path)
     raise InvalidValue(
         f"{path}: a key of type {type(key).__qualname__} cannot be stored. Keys are text or numbers."
     )

@@ -7,7 +7,7 @@
     │   ├── DuplicateJob                   the id is in the queue already
     │   ├── UnknownParent                  a dependency names a job that is not in the queue
     │   ├── DependencyCycle                jobs that wait for each other
-    │   └── InvalidValue                   params or a result that cannot be stored; names the path
+    │   └── InvalidValue                   params or a result that cannot be stored, or read back; names the path
     ├── StoreError                         the database
     │   ├── StoreMissing                   no file, or no queue in it, and it may not be created
     │   ├── StoreUnusable                  not a database, damaged, no permission, wrong place
@@ -46,7 +46,7 @@ class DependencyCycle(InvalidJob):
 
 
 class InvalidValue(InvalidJob):
-    """A value that cannot be stored as JSON; the message names the path to it."""
+    """A value that cannot be stored as JSON, or not be read as a function annotates it; the message names its place."""
 
 
 class StoreError(GigQError):

@@ -16,6 +16,15 @@ def job_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def sought(text: str) -> str:
+    """An id to look for; in place of one with a lone surrogate, which SQLite does not take, one that nothing has."""
+    try:
+        str(text).encode()
+    except UnicodeEncodeError:
+        return "\x00"
+    return text
+
+
 def worker_id() -> str:
     import uuid
 

@@ -31,6 +31,8 @@ class JobQueue:
     db_path: str
     durability: Durability = "full"
     clock: Clock = SYSTEM
+    max_params: int = codec.MAX_PARAMS
+    max_result: int = codec.MAX_RESULT
     _initialize = True
     _opened: Store | None = None
 
@@ -41,6 +43,8 @@ class JobQueue:
         *,
         durability: Durability = "full",
         clock: Clock = SYSTEM,
+        max_params: int = codec.MAX_PARAMS,
+        max_result: int = codec.MAX_RESULT,
     ) -> None:
         """
         Initialize the job queue.
@@ -51,6 +55,8 @@ class JobQueue:
             durability: ``"full"`` survives a power cut; ``"normal"`` survives any crash of a process, while a
                 power cut may take back the last moments.
             clock: Where the time is read; for tests.
+            max_params: Bytes of JSON that a submitted job's params may take, at most 500 MB.
+            max_result: Bytes of JSON that a result may take, for workers that are given this queue.
 
         Raises:
             StoreError: the database cannot be opened; the message names it and the way out.
@@ -59,6 +65,8 @@ class JobQueue:
         self.db_path = _absolute(db_path)
         self.durability = _known_durability(durability)
         self.clock = clock
+        self.max_params = codec.known_limit(max_params, "max_params")
+        self.max_result = codec.known_limit(max_result, "max_result")
         self._initialize = initialize
         if initialize and not callables.loading_script():
             self._initialize_db()
@@ -97,7 +105,7 @@ class JobQueue:
         """
         callables.end_load()
         submitted = list(jobs)
-        rows = _rows(submitted)
+        rows = _rows(submitted, self.max_params)
         if rows:
             self._store.submit(rows, self.clock.now())
         if len(submitted) == 1:
@@ -282,7 +290,9 @@ class JobQueue:
             return self._store.engine.connection()
         from gigq.store.sqlite import thread_connection
 
-        return thread_connection(self.db_path, self.durability, create=self._initialize)
+        connection = thread_connection(self.db_path, self.durability, create=self._initialize)
+        connection.lent = True
+        return connection
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:
@@ -323,7 +333,7 @@ def _known_status(status: JobStatus | str | None) -> str | None:
         raise InvalidJob(f"status: {status!r} is none of {valid}") from None
 
 
-def _rows(jobs: list[Job]) -> list[NewJob]:
+def _rows(jobs: list[Job], max_params: int) -> list[NewJob]:
     from gigq.store.rows import NewJob
 
     references: dict[int, tuple[Any, callables.Reference]] = {}
@@ -339,11 +349,11 @@ def _rows(jobs: list[Job]) -> list[NewJob]:
         known = references.get(id(function))
         if known is None:
             known = references[id(function)] = (function, callables.refer(function))
-        rows.append(_row(NewJob, job, known[1]))
+        rows.append(_row(NewJob, job, known[1], max_params))
     return rows
 
 
-def _row(new: type[NewJob], job: Job, reference: callables.Reference) -> NewJob:
+def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int) -> NewJob:
     """A job as the tables have it; everything that can be refused is refused here."""
     dependencies = list(dict.fromkeys(job.dependencies)) if job.dependencies else []
     return new(
@@ -365,13 +375,13 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference) -> NewJob:
         retry_delay=from_seconds(job.retry_delay) if job.retry_delay else 0,
         description=job.description,
         created_at=_moment(job.created_at, "created_at", job),
-        params=_params(job),
+        params=_params(job, max_params),
     )
 
 
-def _params(job: Job) -> str:
+def _params(job: Job, limit: int) -> str:
     try:
-        return codec.encode(job.params, "params", codec.MAX_PARAMS)
+        return codec.encode(job.params, "params", limit)
     except InvalidValue as error:
         raise InvalidValue(f"job {job.name!r}: {error}") from error
 

@@ -162,10 +162,31 @@ def test_an_ambiguous_id_is_refused_with_the_ids_that_fit(
     assert on_file.stats()["pending"] == 7
 
 
+def test_a_beginning_that_is_the_end_of_another_is_ambiguous(gigq: Gigq, on_file: JobQueue) -> None:
+    for job_id in ("abc-1", "2-abc"):
+        job = Job("n", "jobs.nothing")
+        job.id = job_id
+        on_file.submit(job)
+    answer = gigq("cancel", "abc")
+    assert (answer.code, answer.out) == (1, "")
+    assert "several fit:\n  abc-1\n  2-abc\n" in answer.err
+    assert gigq("cancel", "abc-").out == "Job abc-1 cancelled.\n"
+    assert gigq("cancel", "2-ab").out == "Job 2-abc cancelled.\n"
+
+
 @pytest.mark.parametrize("text", ["", "   ", "\udcff", "%", "_"])
 def test_what_is_no_id_finds_nothing(gigq: Gigq, make_job: MakeJob, text: str) -> None:
     make_job()
     assert gigq("status", text).code == 1
+
+
+@pytest.mark.parametrize("text", ["\udcff", "a\ud800b", "a\x00b"], ids=ascii)
+@pytest.mark.parametrize("command", ["status", "cancel", "requeue", "result", "wait"])
+def test_an_id_that_cannot_be_is_not_found(gigq: Gigq, make_job: MakeJob, command: str, text: str) -> None:
+    make_job()
+    answer = gigq(command, text)
+    assert (answer.code, answer.out) == (1, "")
+    assert " not found." in answer.err
 
 
 # -- list and stats ----------------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jobs
 import pytest
 import terminal
 from terminal import Gigq, MakeJob
 
-from gigq import JobQueue
+from gigq import Job, JobQueue
 from gigq.worker.signals import stop_on_signals
 
 
@@ -76,6 +77,8 @@ def test_the_workers_name_and_its_interval_come_from_option_or_environment(
         ["--polling-interval", "0"],
         ["--polling-interval", "-1"],
         ["--grace", "-1"],
+        ["--max-result", "0"],
+        ["--max-result", "500000001"],
         ["--durability", "some"],
         ["--nonsense"],
     ],
@@ -84,6 +87,12 @@ def test_the_workers_name_and_its_interval_come_from_option_or_environment(
 def test_bad_options_are_usage_errors_and_nothing_is_written(gigq: Gigq, db: str, words: list[str]) -> None:
     assert gigq("worker", "--once", *words).code == 2
     assert not Path(db).exists()
+
+
+def test_results_may_be_as_large_as_the_option_says(gigq: Gigq, on_file: JobQueue) -> None:
+    job_id = on_file.submit(Job("one", jobs.echo, {"value": "x" * 99}))
+    assert gigq("worker", "--once", "--max-result", "100").code == 0
+    assert "limit of 100" in on_file.get_status(job_id)["error"]
 
 
 def test_modules_are_imported_before_the_start(gigq: Gigq, db: str) -> None:

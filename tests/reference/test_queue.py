@@ -10,7 +10,17 @@ from typing import Any
 import jobs
 import pytest
 
-from gigq import DuplicateJob, InvalidJob, InvalidValue, Job, JobQueue, Worker, close_connections
+from gigq import (
+    DuplicateJob,
+    InvalidJob,
+    InvalidValue,
+    Job,
+    JobQueue,
+    JobStatus,
+    UnknownParent,
+    Worker,
+    close_connections,
+)
 
 
 def example_function() -> dict[str, int]:
@@ -140,6 +150,35 @@ def test_get_result_is_none_where_no_result_was_stored(queue: JobQueue, worker: 
 def test_get_result_of_an_unknown_job_is_a_key_error(queue: JobQueue) -> None:
     with pytest.raises(KeyError, match="no such id"):
         queue.get_result("no such id")
+
+
+# -- ids that nothing can have -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "job_id", ["", "\x00", "a\x00b", "\ud800", "a\udcffb", "job-?", "\U0010ffff"], ids=ascii
+)
+def test_an_id_that_cannot_be_is_an_unknown_one(queue: JobQueue, worker: Worker, job_id: str) -> None:
+    for likely in ("job-", "?", "a?b", "\ufffd"):  # what a careless replacement would find
+        job = Job("one", jobs.fail, max_attempts=1)
+        job.id = likely
+        queue.submit(job)
+    assert worker.process_one()
+    before = queue.list_jobs()
+    assert queue.get_status(job_id) == {"exists": False}
+    with pytest.raises(KeyError):
+        queue.get_result(job_id)
+    assert queue.cancel(job_id) is False
+    assert queue.requeue_job(job_id) is False
+    worker._complete_job(job_id, job_id, JobStatus.COMPLETED)
+    assert queue.list_jobs() == before
+
+
+@pytest.mark.parametrize("job_id", ["\ud800", "a\x00b"], ids=ascii)
+def test_a_parent_that_cannot_be_is_an_unknown_one(queue: JobQueue, job_id: str) -> None:
+    with pytest.raises(UnknownParent):
+        queue.submit(Job("one", jobs.nothing, dependencies=[job_id]))
+    assert queue.stats()["total"] == 0
 
 
 # -- stats -----------------------------------------------------------------------------------------------------

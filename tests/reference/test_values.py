@@ -9,14 +9,19 @@ import enum
 import json
 import math
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import jobs
 import pytest
+import typed
+from extensions import ConnectionsOfItsOwn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gigq import Job, JobQueue, Worker, codec
+from gigq import InvalidJob, InvalidValue, Job, JobQueue, Worker, codec, current_job
+
+Employ = Callable[..., Any]
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -134,9 +139,9 @@ def test_named_types_are_stored_in_both_directions(
     ],
 )
 def test_a_result_that_cannot_be_stored_fails_at_once_and_the_work_is_not_lost(
-    queue: JobQueue, worker: Worker, name: str, told: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    queue: JobQueue, make_worker: Callable[..., Worker], name: str, told: str, tmp_path: Any
 ) -> None:
-    monkeypatch.setattr(codec, "MAX_RESULT", 1000)
+    worker = make_worker(queue, max_result=1000)
     ledger = tmp_path / "ledger"
     LEDGER.append(str(ledger))
     job_id = queue.submit(Job("one", give, {"name": name}, max_attempts=5))
@@ -162,14 +167,81 @@ def test_up_to_100_kb_of_it_are_kept(queue: JobQueue, worker: Worker, tmp_path: 
 
 
 def test_a_large_result_says_its_limit_and_the_alternative(
-    queue: JobQueue, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    queue: JobQueue, make_worker: Callable[..., Worker]
 ) -> None:
-    monkeypatch.setattr(codec, "MAX_RESULT", 1000)
+    worker = make_worker(queue, max_result=1000)
     job_id = queue.submit(Job("one", jobs.echo, {"value": "x" * 999}))
     assert worker.process_one()
     error = queue.get_status(job_id)["error"].partition("\n")[0]
     assert "limit of 1,000" in error
     assert "file" in error
+    assert "max_result=" in error
+
+
+def test_the_limit_of_params_is_the_queue_s(queue: JobQueue, db: str) -> None:
+    with pytest.raises(
+        InvalidValue, match=r"job 'one': params: 1,000,012 bytes.*1,000,000.*file.*max_params="
+    ):
+        queue.submit(Job("one", jobs.echo, {"value": "x" * 1_000_000}))
+    for path in (db, ":memory:"):
+        more, less = JobQueue(path, max_params=2_000_000), JobQueue(path, max_params=100)
+        job_id = more.submit(Job("one", jobs.echo, {"value": "x" * 1_500_000}))
+        assert more.get_status(job_id)["params"] == {"value": "x" * 1_500_000}
+        with pytest.raises(InvalidValue, match="limit of 100"):
+            less.submit_many([Job("one", jobs.nothing), Job("two", jobs.echo, {"value": "x" * 100})])
+        assert less.stats()["total"] in (0, 1)
+
+
+@pytest.mark.parametrize("path", ["file", ":memory:"])
+@pytest.mark.parametrize("by_worker", [True, False])
+def test_the_limit_of_results_is_the_worker_s_or_else_the_queue_s(
+    db: str, path: str, by_worker: bool, make_worker: Callable[..., Worker]
+) -> None:
+    queue = JobQueue(db if path == "file" else path, max_result=1_000_000 if by_worker else 100)
+    worker = make_worker(queue, max_result=100) if by_worker else make_worker(queue)
+    assert worker.max_result == 100
+    small, large = (queue.submit(Job("one", jobs.echo, {"value": "x" * size})) for size in (98, 99))
+    assert worker.process_one()
+    assert worker.process_one()
+    assert queue.get_result(small) == "x" * 98
+    assert "101 bytes of JSON, over the limit of 100" in queue.get_status(large)["error"]
+
+
+def test_a_larger_limit_lets_larger_values_through(db: str, make_worker: Callable[..., Worker]) -> None:
+    size = codec.MAX_RESULT + 1
+    queue = JobQueue(db)
+    job_id = queue.submit(Job("one", jobs.repeat, {"text": "x", "times": size}))
+    assert make_worker(db, max_result=size + 2).process_one()
+    assert queue.get_result(job_id) == "x" * size
+
+
+def test_a_worker_with_seams_of_its_own_has_the_limit_too(db: str, employ: Employ) -> None:
+    class Own(Worker):
+        def _complete_job(self, *args: Any, **named: Any) -> None:
+            super()._complete_job(*args, **named)
+
+    queue = JobQueue(db)
+    job_id = queue.submit(Job("one", jobs.echo, {"value": "x" * 99}))
+    assert employ(Own, db, max_result=100).process_one()
+    assert "limit of 100" in queue.get_status(job_id)["error"]
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "1", True, 500_000_001, 10**30], ids=repr)
+@pytest.mark.parametrize("option", ["max_params", "max_result"])
+def test_a_limit_that_cannot_be_is_refused(db: str, option: str, limit: Any) -> None:
+    with pytest.raises(InvalidJob, match=f"{option}: a whole number of bytes from 1 to 500,000,000"):
+        JobQueue(db, **{option: limit})
+    if option == "max_result":
+        with pytest.raises(InvalidJob, match=option):
+            Worker(db, max_result=limit)
+
+
+def test_a_queue_that_never_called_init_has_the_usual_limits(tmp_path: Any, employ: Employ) -> None:
+    queue = ConnectionsOfItsOwn(str(tmp_path / "own.db"))
+    assert (queue.max_params, queue.max_result) == (codec.MAX_PARAMS, codec.MAX_RESULT)
+    with pytest.raises(InvalidValue, match="limit of 1,000,000"):
+        queue.submit(Job("one", jobs.echo, {"value": "x" * 1_000_000}))
+    assert employ(Worker, queue).max_result == codec.MAX_RESULT
 
 
 def test_a_result_of_several_megabytes_is_stored(queue: JobQueue, worker: Worker) -> None:
@@ -193,13 +265,70 @@ def test_rows_of_0_5_1_that_hold_the_token_nan_are_still_read(queue: JobQueue, w
     assert queue.get_status(waiting)["error"].startswith("result[0]: inf")
 
 
-def reads_a_moment(when: dt.datetime, where: Point) -> list[str]:
-    return [type(when).__name__, type(where).__name__]
+# -- params in the types that the function names ----------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="params are not read back by the function's annotations yet", strict=True)
 def test_named_types_come_back_where_the_annotations_say_how(queue: JobQueue, worker: Worker) -> None:
-    params = {"when": dt.datetime(2026, 1, 31, tzinfo=dt.UTC), "where": Point(1, 2)}
-    job_id = queue.submit(Job("one", reads_a_moment, params))
+    when, where = dt.datetime(2026, 1, 31, tzinfo=dt.UTC), typed.Point(1, 2)
+    queue.submit(Job("one", typed.several, {"when": when, "where": where, "n": 3, "rest": when}))
     assert worker.process_one()
-    assert queue.get_result(job_id) == ["datetime", "Point"]
+    assert typed.SEEN.pop() == (when, where, 3, "2026-01-31T00:00:00Z")
+
+
+def test_a_coroutine_and_a_function_behind_a_decorator_get_them_too(queue: JobQueue, worker: Worker) -> None:
+    when = dt.datetime(2026, 1, 31, 12)
+    job_id = queue.submit(Job("one", typed.awaited, {"when": when}))
+    queue.submit(Job("two", typed.wrapped, {"when": when.date(), "where": typed.Point(1, 2)}))
+    assert worker.process_one()
+    assert worker.process_one()
+    assert queue.get_result(job_id) == "datetime"
+    assert typed.SEEN[-2:] == [when, (when.date(), typed.Point(1, 2))]
+
+
+def test_threads_get_them_too(queue: JobQueue, make_worker: Callable[..., Worker]) -> None:
+    days = [dt.date(2026, 1, day) for day in range(1, 31)]
+    queue.submit_many([Job("one", typed.one, {"value": day}) for day in days])
+    queue.submit(Job("last", jobs.stop_the_worker, priority=-1))
+    typed.SEEN.clear()
+    worker = make_worker(queue, concurrency=4)
+    jobs.STOPPED_BY_JOBS.append(worker)
+    worker.start()
+    assert sorted(typed.SEEN) == days
+
+
+def test_a_value_that_does_not_fit_is_the_failure_of_its_run(queue: JobQueue, worker: Worker) -> None:
+    job_id = queue.submit(Job("one", typed.one, {"value": "tomorrow"}, max_attempts=2))
+    assert worker.process_one()
+    assert queue.get_status(job_id)["status"] == "pending"
+    assert worker.process_one()
+    record = queue.get_status(job_id)
+    assert (record["status"], record["attempts"]) == ("failed", 2)
+    assert "parameter 'value' of one cannot be read" in record["error"].partition("\n")[0]
+
+
+@pytest.mark.parametrize("function", [typed.after, typed.after_any])
+def test_the_results_of_parents_are_passed_as_json(queue: JobQueue, worker: Worker, function: Any) -> None:
+    day = dt.date(2026, 1, 31)
+    parent = queue.submit(Job("parent", jobs.echo, {"value": day}))
+    queue.submit(Job("child", function, {"when": day}, dependencies=[parent]))
+    assert worker.process_one()
+    assert worker.process_one()
+    when, results = typed.SEEN.pop()
+    assert when == day
+    assert results in ({parent: "2026-01-31"}, {"parent_results": {parent: "2026-01-31"}})
+
+
+def test_current_job_shows_the_params_that_the_function_was_given(queue: JobQueue, worker: Worker) -> None:
+    queue.submit(Job("one", sees_its_params, {"day": dt.date(2026, 1, 31)}))
+    assert worker.process_one()
+    assert typed.SEEN.pop() == {"day": dt.date(2026, 1, 31)}
+
+
+def sees_its_params(day: dt.date) -> None:
+    typed.SEEN.append(current_job().params)
+
+
+def test_rows_that_were_stored_as_plain_json_are_read_alike(queue: JobQueue, worker: Worker) -> None:
+    queue.submit(Job("one", "typed.several", {"when": "2026-01-31T12:00:00", "where": {"x": 1, "y": 2}}))
+    assert worker.process_one()
+    assert typed.SEEN.pop() == (dt.datetime(2026, 1, 31, 12), typed.Point(1, 2), 0, None)

@@ -199,6 +199,25 @@ def test_ids_are_found_by_their_beginning_or_their_end(hands: Hands) -> None:
     assert hands.store.matching_ids("nothing", 9) == []
 
 
+def test_beginnings_and_ends_count_together(hands: Hands) -> None:
+    hands.submit("abc-1", "xyz-abc", "abc-2-abc", "other")
+    assert hands.store.matching_ids("abc", 9) == ["abc-1", "abc-2-abc", "xyz-abc"]
+    assert hands.store.matching_ids("abc", 2) == ["abc-1", "abc-2-abc"]
+    assert hands.store.matching_ids("xyz", 9) == ["xyz-abc"]
+    assert hands.store.matching_ids("2-abc", 9) == ["abc-2-abc"]
+
+
+def test_a_whole_id_is_found_alone(hands: Hands) -> None:
+    hands.submit("1", "11", "21", "12")
+    assert hands.store.matching_ids("1", 9) == ["1"]
+    assert hands.store.matching_ids("1", 1) == ["1"]
+
+
+def test_any_character_may_follow_a_beginning(hands: Hands) -> None:
+    hands.submit("job-~1", "job-é", "job-\U0001f600", "jobs")
+    assert sorted(hands.store.matching_ids("job-", 9)) == ["job-~1", "job-é", "job-\U0001f600"]
+
+
 def test_an_unknown_job_has_no_record_and_no_result(hands: Hands) -> None:
     assert hands.store.record("a") is None
     assert hands.store.result("a") is None

@@ -9,6 +9,7 @@ import click
 
 from gigq.cli import exits, imports, output
 from gigq.cli.options import Command, Settings, pass_settings
+from gigq.codec import HIGHEST_LIMIT
 
 if TYPE_CHECKING:
     from gigq.worker import Worker
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     help="After SIGINT or SIGTERM: seconds for running jobs to finish; then they are given back.  [default: 25]",
 )
 @click.option(
+    "--max-result",
+    type=click.IntRange(1, HIGHEST_LIMIT),
+    metavar="BYTES",
+    help="Of JSON that a result may take.  [default: 16000000]",
+)
+@click.option(
     "--import",
     "modules",
     metavar="MODULE",
@@ -51,6 +58,7 @@ def worker(
     once: bool,
     concurrency: int,
     grace: float,
+    max_result: int | None,
     modules: tuple[str, ...],
 ) -> int:
     """Run jobs until told to stop.
@@ -71,7 +79,15 @@ def worker(
             imports.complain(module, reason)
             return exits.REFUSED
     setup_logging()
-    made = Worker(path, worker_id, polling_interval, concurrency, grace=grace, durability=settings.durability)
+    made = Worker(
+        path,
+        worker_id,
+        polling_interval,
+        concurrency,
+        grace=grace,
+        durability=settings.durability,
+        max_result=max_result,
+    )
     at_work = True
 
     def interrupt(_times: int) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from gigq.errors import StoreError
+from gigq.ids import sought
 from gigq.status import CLEARABLE
 from gigq.store import exchange, graph, hosts, migrations, notes, submission
 from gigq.store.exchange import Claim, Claimed
@@ -143,7 +144,7 @@ class Store:
     def cancel(self, job_id: str, now: int) -> bool:
         """Call a pending job off, and what depends on it; False if it was not pending."""
         with self._writing() as tx:
-            found = tx.row("find", id=job_id)
+            found = tx.row("find", id=sought(job_id))
             if found is None:
                 return False
             seq = found[0]
@@ -165,7 +166,7 @@ class Store:
     def requeue(self, job_id: str, now: int) -> str | None:
         """Put an ended job back to the start, with what was cancelled for its sake; or why not."""
         with self._writing() as tx:
-            found = tx.row("find", id=job_id)
+            found = tx.row("find", id=sought(job_id))
             if found is None:
                 return "there is no such job"
             seq, status = found
@@ -224,13 +225,13 @@ class Store:
     def record(self, job_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
         """A job and its runs, as the views show them."""
         with self._reading() as tx:
-            found = tx.records("record", id=job_id)
+            found = tx.records("record", id=sought(job_id))
             return (found[0], tx.records("executions", id=job_id)) if found else None
 
     def result(self, job_id: str) -> tuple[str, str | None] | None:
         """Status and JSON text of the result."""
         with self._reading() as tx:
-            row = tx.row("result", id=job_id)
+            row = tx.row("result", id=sought(job_id))
             return None if row is None else (row[0], row[1])
 
     def progress(self, job_id: str) -> dict[str, Any] | None:
@@ -257,11 +258,18 @@ class Store:
             return {row["status"]: row["sum(n)"] for row in tx.records("stats")}
 
     def matching_ids(self, text: str, limit: int) -> list[str]:
-        """Ids that begin with a text, or if none does, that end with it."""
+        """The id that is a text; else ids that begin or end with it, those that begin first.
+
+        A look at the ends reads every id of the queue, so a whole id, and a text with which many begin, are spared it.
+        """
         with self._reading() as tx:
-            return tx.column("ids_beginning", text=text, limit=limit) or tx.column(
-                "ids_ending", text=text, limit=limit
-            )
+            found: list[str] = tx.column("ids_beginning", text=text, limit=limit)
+            if text in found:
+                return [text]
+            if len(found) < limit:
+                ending = tx.column("ids_ending", text=text, limit=limit)
+                found = list(dict.fromkeys(found + ending))[:limit]
+            return found
 
     # -- what a worker asks ----------------------------------------------------------------------------------
 
@@ -328,7 +336,7 @@ class Store:
     def lease(self, job_id: str, execution_id: str) -> Lease | None:
         """The run of a job, if that is under way."""
         with self._reading() as tx:
-            found = tx.array("lease", Lease, id=job_id, execution=execution_id)
+            found = tx.array("lease", Lease, id=sought(job_id), execution=sought(execution_id))
             return found[0] if found else None
 
     def stop_requests(self) -> list[str]:

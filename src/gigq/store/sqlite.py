@@ -45,6 +45,8 @@ _CHECKPOINT_AT = 4096
 _LARGEST_WAL = 32 * 1024 * 1024
 """Bytes to which a WAL that grew beside a long reader is cut."""
 _POLL = 0.002
+_KEPT_IDLE = 8
+"""Connections that a thread keeps to databases of which no queue is left: the next one is made at once."""
 _REPLACED = (
     "{}: the database or its sidecar was replaced, renamed or deleted while in use. Nothing was stored; "
     "put the file back, or open the queue anew."
@@ -59,6 +61,12 @@ class Connection(sqlite3.Connection):
 
     unchanged: tuple[int, int] | None = None
     """Of one that takes the file for immutable: good as long as :func:`_unchanged` says this."""
+
+    place = ""
+    """The real path of the database, under which :data:`_uses` has it."""
+
+    lent = False
+    """Given to somebody who may use it when no queue is left."""
 
     closed = False
 
@@ -82,6 +90,43 @@ class _PerThread(threading.local):
 
 _mine = _PerThread()
 _everyones: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+class _Use:
+    """Held by all engines on one file; gone with the last of them."""
+
+    __slots__ = ("__weakref__",)
+
+
+_uses: weakref.WeakValueDictionary[str, _Use] = weakref.WeakValueDictionary()
+_uses_lock = threading.Lock()
+
+
+def _use(path: str) -> _Use:
+    place = os.path.realpath(path)
+    with _uses_lock:
+        use = _uses.get(place)
+        if use is None:
+            use = _uses[place] = _Use()
+        return use
+
+
+def _let_go() -> None:
+    """Close this thread's oldest connections to what no queue uses; what is lent, its holder can go on with."""
+    mine = _mine.connections
+    if len(mine) <= _KEPT_IDLE:
+        return
+    idle = [
+        key
+        for key, connection in mine.items()
+        if connection.place not in _uses and (connection.closed or not connection.in_transaction)
+    ]
+    for key in idle[: max(0, len(idle) - _KEPT_IDLE)]:
+        connection = mine.pop(key)
+        if not connection.lent:  # not left to the collector: a connection is part of a cycle
+            connection.close()
+
+
 _kept_over_fork: list[list[Connection]] = []
 
 
@@ -119,7 +164,9 @@ def thread_connection(
         or connection.file != _file(path)
         or (connection.unchanged and connection.unchanged != _unchanged(path))
     ):
+        _let_go()
         connection = _mine.connections[key] = connect(path, durability, create=create)
+        connection.place = os.path.realpath(path)
     return connection
 
 
@@ -274,6 +321,7 @@ class Sqlite:
         check_library()
         self._get_connection = get_connection
         self.path = path
+        self._use = _use(path) if path else None
         self._durability = durability
         self._sidecar: FileSidecar | MemorySidecar | None = None if path else MemorySidecar()
         self._opening = threading.Lock()
@@ -622,10 +670,11 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _mine, _everyones, _sidecars_lock
+    global _mine, _everyones, _sidecars_lock, _uses_lock
     _mine = _PerThread()
     _everyones = weakref.WeakSet()
     _sidecars.clear()
+    _uses_lock = threading.Lock()
     _sidecars_lock = threading.Lock()  # a thread that this process does not have may have held it
 
 

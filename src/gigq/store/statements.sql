@@ -333,7 +333,7 @@ SELECT * FROM main.jobs WHERE status = :status ORDER BY seq DESC LIMIT :limit
 SELECT status, sum(n) FROM counts GROUP BY status
 
 -- name: ids_beginning
-SELECT id FROM job WHERE id >= :text AND id < :text || '~' LIMIT :limit
+SELECT id FROM job WHERE id >= :text AND id < :text || char(0x10FFFF) ORDER BY id LIMIT :limit
 
 -- name: ids_ending
 SELECT id FROM job WHERE substr(id, -length(:text)) = :text LIMIT :limit

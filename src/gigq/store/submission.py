@@ -6,6 +6,7 @@ from collections import Counter, deque
 from typing import NamedTuple
 
 from gigq.errors import DependencyCycle, DuplicateJob, UnknownParent
+from gigq.ids import sought
 from gigq.status import JobStatus
 from gigq.store import graph
 from gigq.store.exchange import add_counts
@@ -164,7 +165,9 @@ def _find(tx: Transaction, ids: list[str]) -> dict[str, int]:
     """Id -> number of those that are in the queue."""
     if not ids:
         return {}
-    return {ids[place]: seq for place, seq, _ in tx.array("known_ids", list, ids=as_json(ids))}
+    return {
+        ids[place]: seq for place, seq, _ in tx.array("known_ids", list, ids=as_json(list(map(sought, ids))))
+    }
 
 
 def refuse_known(tx: Transaction, jobs: list[NewJob]) -> None:

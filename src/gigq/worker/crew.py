@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from gigq import codec, log
+from gigq import log
 from gigq.errors import InvalidJob, ParentResultsTooLarge
 from gigq.worker import wire
 from gigq.worker.calls import Call
@@ -82,7 +82,7 @@ def processes(desk: Desk, concurrency: int, options: Options) -> tuple[Processes
         imports=list(options.imports),
         marks_path=marks.place.path,
         marks_offset=marks.place.offset,
-        max_result=codec.MAX_RESULT,
+        max_result=desk.max_result,
         async_slots=options.async_slots,
         tells_starts=log.worker.isEnabledFor(20),
     )

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from gigq import codec, log
+from gigq import log
 from gigq.errors import ParentResultsTooLarge, StoreError
 from gigq.queue import JobQueue
 from gigq.store import Store
@@ -27,15 +27,17 @@ Load = Callable[[str, str, str | None], Callable[..., Any]]
 class Desk:
     """One worker's things, and whom its runs turn to (runner.Office); may be used by several threads."""
 
-    def __init__(self, queue: JobQueue, worker_id: str, load: Load) -> None:
+    def __init__(self, queue: JobQueue, worker_id: str, load: Load, max_result: int) -> None:
         """Args:
         queue: whose store is worked on.
         worker_id: what users see.
         load: the function of a reference (module, name, script).
+        max_result: bytes of JSON that a result may take.
         """
         self._queue = queue
         self._worker_id = worker_id
         self.load = load
+        self.max_result = max_result
         self._guard = threading.Lock()
         self._seat: Seat | None = None
         self._runner: Runner[Call] | None = None
@@ -65,7 +67,7 @@ class Desk:
         with self._guard:
             if self._runner is None:
                 self._runner = Runner(
-                    self, seat.marks, self._queue.clock.monotonic, self.notes, codec.MAX_RESULT
+                    self, seat.marks, self._queue.clock.monotonic, self.notes, self.max_result
                 )
             return self._runner
 

@@ -9,7 +9,7 @@ from functools import partial
 from types import CoroutineType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from gigq import callables, codec
+from gigq import binding, callables, codec
 from gigq.errors import FunctionUnavailable, InvalidValue
 from gigq.marks import Marks
 from gigq.status import End
@@ -192,7 +192,8 @@ class Runner(Generic[R]):
         self._marks.write(run.slot, run.key, started)
         function = self._function(facts)
         self._office.started(run)
-        params = codec.decode(self._office.params(run) if facts.params is None else facts.params) or {}
+        params = codec.decode(self._office.params(run) if facts.params is None else facts.params)
+        params = binding.bind(function, params)
         if facts.parents and _wants_parents(facts, function):
             params["parent_results"] = {
                 parent: codec.decode(result) if status == "completed" else None

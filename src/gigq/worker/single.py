@@ -117,7 +117,7 @@ class Single:
         now = self._clock.now()
         started_at = self._started_at(call) if call else lease.claimed_at
         if status is JobStatus.COMPLETED:
-            text = None if result is None else codec.encode(result, "result", codec.MAX_RESULT)
+            text = None if result is None else codec.encode(result, "result", self._desk.max_result)
             self._write(settling.returned(lease, started_at, now, text))
         else:
             run = _RUN_WORDS.get(status, "failed")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, ids, log
+from gigq import callables, codec, ids, log
 from gigq.clock import SYSTEM, Clock
 from gigq.errors import GigQError, InvalidJob, StoreError, StoreReplaced, WorkerFailed
 from gigq.queue import JobQueue
@@ -57,6 +57,7 @@ class Worker:
         grace: float | None = None,
         durability: Durability = "full",
         clock: Clock = SYSTEM,
+        max_result: int | None = None,
     ) -> None:
         """
         Initialize a worker.
@@ -79,6 +80,7 @@ class Worker:
             grace: Seconds that a first SIGINT or SIGTERM leaves to what is running; None is as long as it takes.
             durability: As for JobQueue.
             clock: Where the time is read; for tests.
+            max_result: Bytes of JSON that a result may take; None is the queue's where one is given, else 16 MB.
 
         Raises:
             InvalidJob: An argument cannot be accepted.
@@ -99,6 +101,8 @@ class Worker:
                 f"executor: {type(self).__name__} overrides {', '.join(_SEAMS)} or one of them, which works in this "
                 "process only; use executor='thread'"
             )
+        if max_result is not None:
+            codec.known_limit(max_result, "max_result")
         if isinstance(db_path, JobQueue):
             self._queue = db_path
         elif db_path == ":memory:":
@@ -118,7 +122,8 @@ class Worker:
         self._waker: Waker | None = None
         self._stop_by: float | None = None
         self._told_stopping = False
-        self._desk = Desk(self._queue, self.worker_id, self._load)
+        self.max_result = self._queue.max_result if max_result is None else max_result
+        self._desk = Desk(self._queue, self.worker_id, self._load, self.max_result)
         self._single = Single(self._desk, self, self.worker_id, self._clock)
 
     # -- the reference -----------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from clocks import TurnedClock
 
 from gigq import DuplicateJob, Job, JobQueue, JobStatus
 from gigq.clock import SECOND
+from gigq.lease import Lease
 from gigq.status import CLEARABLE, TRANSITIONS, End, Move
 from gigq.store.exchange import Claim
-from gigq.store.rows import Lease
 from gigq.worker import settling
 
 ENDS: tuple[End, ...] = typing.get_args(End)

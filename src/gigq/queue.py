@@ -125,7 +125,8 @@ class JobQueue:
                 completed if its function returns normally first.
 
         Returns:
-            True if the job was cancelled, or with ``running`` asked to stop; False if it couldn't be cancelled.
+            True if the job was cancelled, False if it couldn't be cancelled.
+            With ``running`` True too if it was running and has been asked to stop.
         """
         now = self.clock.now()
         if self._store.cancel(job_id, now):
@@ -160,10 +161,7 @@ class JobQueue:
         for execution in executions:
             execution["result"] = codec.decode(execution["result"])
             execution["output"] = "".join(output.get(execution["run"], ()))
-        progress = self._store.progress(job_id)
-        if progress is not None:
-            progress["updated_at"] = to_iso(progress.pop("at"))
-        return {"exists": True, **_shown(record), "progress": progress, "executions": executions}
+        return {"exists": True, **_shown(record), "executions": executions}
 
     def get_result(self, job_id: str) -> Any | None:
         """
@@ -401,6 +399,10 @@ def _shown(record: dict[str, Any]) -> dict[str, Any]:
     record["params"] = codec.decode(record["params"])
     record["dependencies"] = codec.decode(record["dependencies"])
     record["result"] = codec.decode(record["result"])
+    if record["progress"] is not None:
+        run, done, total, message, at = codec.decode(record["progress"])
+        told = {"run": run, "done": done, "total": total, "message": message, "updated_at": to_iso(at)}
+        record["progress"] = told
     if record["pass_parent_results"] is not None:
         record["pass_parent_results"] = bool(record["pass_parent_results"])
     return record

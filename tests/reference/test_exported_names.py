@@ -37,6 +37,7 @@ NAMES = [
     "TaskWrapper",
     "UnknownParent",
     "Worker",
+    "WorkerFailed",
     "Workflow",
     "close_connections",
     "current_job",

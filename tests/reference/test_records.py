@@ -37,7 +37,7 @@ KEYS = {
     "retry_delay",
     "retry_after",
 }
-OURS = {"queue", "on_parent_failure", "crashes", "max_crashes", "parents_left", "held_by"}
+OURS = {"queue", "on_parent_failure", "crashes", "max_crashes", "parents_left", "held_by", "progress"}
 EXECUTION = {"id", "job_id", "worker_id", "status", "started_at", "completed_at", "result", "error"}
 
 

@@ -23,9 +23,9 @@ from stores import Hands, Kind, assert_sound, new_job, open_kind
 from gigq import close_connections
 from gigq.clock import SECOND
 from gigq.errors import DuplicateJob, UnknownParent
+from gigq.lease import Lease
 from gigq.status import End
 from gigq.store import graph
-from gigq.store.rows import Lease
 
 ENDS: st.SearchStrategy[End] = st.sampled_from(
     ["returned", "returned", "raised", "timeout", "died", "stopped", "unstarted", "unavailable"]

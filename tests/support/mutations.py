@@ -8,10 +8,11 @@ from collections.abc import Callable, Set
 from sqlite3 import Connection
 
 from gigq.ids import mark_key
+from gigq.lease import Lease
 from gigq.marks import Mark
 from gigq.store import sqlite, statements
 from gigq.store.gate import FileGate
-from gigq.store.rows import Lease, Settlement, WorkerRow
+from gigq.store.rows import Settlement, WorkerRow
 from gigq.store.sidecar import FileSidecar
 from gigq.worker.chores.rescue import Rescue
 

@@ -16,10 +16,10 @@ from rig import seed
 from gigq import Job, JobQueue
 from gigq.clock import SYSTEM
 from gigq.errors import StoreError
+from gigq.lease import Lease
 from gigq.status import TERMINAL, TRANSITIONS, End, JobStatus
 from gigq.store import Store
 from gigq.store.exchange import Claim
-from gigq.store.rows import Lease
 from gigq.worker import settling
 
 _TERMINAL = {status.value for status in TERMINAL}

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, Protocol
 
 from gigq.errors import StoreError
 from gigq.ids import sought
+from gigq.lease import Lease
 from gigq.status import CLEARABLE
 from gigq.store import exchange, graph, hosts, migrations, notes, submission
 from gigq.store.exchange import Claim, Claimed
 from gigq.store.notes import NoteRow, OutputPart
-from gigq.store.rows import Lease, NewJob, Settlement, WorkerRow
+from gigq.store.rows import NewJob, Settlement, WorkerRow
 from gigq.store.sidecar import Life
 from gigq.store.sqlite import Session, Sqlite, Writing
 from gigq.store.transaction import Transaction, as_json
@@ -233,11 +234,6 @@ class Store:
         with self._reading() as tx:
             row = tx.row("result", id=sought(job_id))
             return None if row is None else (row[0], row[1])
-
-    def progress(self, job_id: str) -> dict[str, Any] | None:
-        """run, done, total, message and at, as the job has told them last."""
-        with self._reading() as tx:
-            return next(iter(tx.records("progress_of", id=job_id)), None)
 
     def output(self, job_id: str, run: int = 0, part: int = -1, limit: int = 1000) -> list[OutputPart]:
         """What the runs of a job have printed and logged, from behind a part on."""

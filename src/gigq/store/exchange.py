@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 from gigq import ids
 from gigq.errors import GigQError, StoreError
+from gigq.lease import Lease
 from gigq.status import JobStatus
 from gigq.store import graph
-from gigq.store.rows import Lease, Settlement
+from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json, decode_array
 
 _COMPLETED = JobStatus.COMPLETED.value

@@ -4,41 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-
-class Lease(Struct, array_like=True, gc=False):
-    """A claimed run: the job's facts, and the lease under which it may be settled."""
-
-    seq: int
-    id: str
-    queue: str
-    execution_id: str | None
-    name: str
-    module: str
-    function: str
-    script: str | None
-    priority: int
-    attempts: int
-    crashes: int
-    runs: int
-    max_attempts: int
-    max_crashes: int
-    timeout: int | None
-    retry_delay: int
-    parents: int
-    pass_parent_results: int | None
-    wants_parents: int | None
-    worker: int | None
-    claimed_at: int | None
-    is_async: int | None
-    """Whether its function is a coroutine function, as far as that was known at submit."""
-    params: str | None
-    """None where they are large: read when the job starts."""
-
-    @property
-    def lease(self) -> str:
-        """The execution id, which every claimed run has."""
-        assert self.execution_id is not None  # noqa: S101 - set by every claim
-        return self.execution_id
+from gigq.lease import Lease
 
 
 class Settlement(Struct, array_like=True, gc=False):

@@ -314,8 +314,12 @@ SELECT status FROM job WHERE seq = :job
 -- name: find
 SELECT seq, status FROM job WHERE id = :id
 
+-- name: progress_of
+-- fragment: how far the job (v) is, as it has told last.
+(SELECT json_array(x.run, x.done, x.total, x.message, x.at) FROM progress AS x WHERE x.job = v.seq) AS progress
+
 -- name: record
-SELECT * FROM main.jobs WHERE id = :id
+SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.id = :id
 
 -- name: executions
 SELECT * FROM main.job_executions WHERE job_id = :id ORDER BY run
@@ -324,10 +328,10 @@ SELECT * FROM main.job_executions WHERE job_id = :id ORDER BY run
 SELECT status, result FROM job WHERE id = :id
 
 -- name: list_all
-SELECT * FROM main.jobs ORDER BY seq DESC LIMIT :limit
+SELECT v.*, {progress_of} FROM main.jobs AS v ORDER BY v.seq DESC LIMIT :limit
 
 -- name: list_status
-SELECT * FROM main.jobs WHERE status = :status ORDER BY seq DESC LIMIT :limit
+SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.status = :status ORDER BY v.seq DESC LIMIT :limit
 
 -- name: stats
 SELECT status, sum(n) FROM counts GROUP BY status
@@ -490,10 +494,6 @@ FROM json_each(:rows) WHERE EXISTS (SELECT 1 FROM job WHERE seq = json_extract(v
 ON CONFLICT (job) DO UPDATE SET run = excluded.run, done = excluded.done, total = excluded.total,
     message = excluded.message, at = excluded.at
 WHERE excluded.run >= progress.run
-
--- name: progress_of
-SELECT p.run AS run, p.done AS done, p.total AS total, p.message AS message, p.at AS at
-FROM progress AS p WHERE p.job = (SELECT seq FROM job WHERE id = :id)
 
 -- name: output_of
 -- From a part on: the parts of all runs of a job, in order.

@@ -3,84 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gigq.ids import mark_key
+from gigq.lease import Lease
 from gigq.status import End
-
-if TYPE_CHECKING:
-    from gigq.store.rows import Lease
 
 
 class Call:
-    """A claimed run on its way through an executor."""
+    """A claimed run: what an executor gets, and gives back when it has ended.
 
-    __slots__ = (
-        "abandoned",
-        "asked",
-        "cancel",
-        "child",
-        "estimate",
-        "finished",
-        "inside",
-        "is_async",
-        "key",
-        "lease",
-        "looks",
-        "number",
-        "slot",
-        "started",
-    )
+    There are tens of thousands in a second, so what is rarely set is a default of the class.
+    """
+
+    started = 0
+    """Monotonic nanoseconds; 0 before the start, as far as this process knows."""
+    end: End = "unstarted"
+    """How it ended, once it has."""
+    ended = 0
+    """Monotonic nanoseconds."""
+    result: str | None = None
+    """JSON text."""
+    error: str | None = None
+    value: Any = None
+    """What its function returned, where that was in this process."""
+
+    is_async = False
+    """Whether it takes a slot for coroutines."""
+    asked: End | None = None
+    """Why it was asked to stop."""
+    looks = False
+    """Whether its function has ever looked for that."""
+    cancel: Callable[[], object] | None = None
+    """Cancels the coroutine that is running, from any thread."""
+    inside = False
+    """Whether its function is running."""
+    finished = False
+    abandoned = False
+    """Settled as a timeout while its thread went on."""
+    child: Any = None
+    """The process that has it."""
+    estimate = 0
+    """Nanoseconds that it is thought to take."""
 
     def __init__(self, lease: Lease, slot: int) -> None:
         self.lease = lease
         self.slot = slot
-        self.key = mark_key(lease.lease)
-        self.started = 0
-        """Monotonic nanoseconds; 0 before the start, as far as this process knows."""
-        self.cancel: Callable[[], object] | None = None
-        """Cancels the coroutine that is running, from any thread."""
-        self.inside = False
-        self.is_async = False
-        """Whether it takes a slot for coroutines."""
-        self.asked: End | None = None
-        """Why it was asked to stop."""
-        self.looks = False
-        """Whether its function has ever looked for that."""
-        self.child: Any = None
-        """The process that has it."""
-        self.number = 0
-        """Names it there."""
-        self.estimate = 0
-        """Nanoseconds that it is thought to take."""
-        self.finished = False
-        self.abandoned = False
-        """Settled as a timeout while its thread went on."""
+        """Where its start mark is; nobody else's until it is settled."""
+
+    @property
+    def key(self) -> bytes:
+        """Names the run in its mark."""
+        return mark_key(self.lease.lease)
 
     @property
     def facts(self) -> Lease:
         """What a runner must know of it."""
         return self.lease
 
-
-class Outcome:
-    """How a call ended."""
-
-    __slots__ = ("call", "end", "ended", "error", "result", "value")
-
-    def __init__(
-        self,
-        call: Call,
-        end: End,
-        ended: int,
-        result: str | None = None,
-        error: str | None = None,
-        value: Any = None,
-    ) -> None:
-        self.call = call
+    def ends(self, end: End, ended: int, error: str | None = None, result: str | None = None) -> Call:
+        """Note how it ended; itself."""
         self.end = end
         self.ended = ended
-        """Monotonic nanoseconds."""
-        self.result = result
         self.error = error
-        self.value = value
+        self.result = result
+        return self

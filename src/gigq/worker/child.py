@@ -25,6 +25,7 @@ from typing import Any
 from gigq import callables, shield
 from gigq.errors import ParentResultsTooLarge
 from gigq.ids import mark_key
+from gigq.lease import Lease
 from gigq.marks import Place, open_marks
 from gigq.worker import capture, family, wire
 from gigq.worker.lane import Lane
@@ -46,7 +47,9 @@ class _Run:
         "asked",
         "cancel",
         "facts",
+        "given",
         "inside",
+        "is_async",
         "key",
         "looks",
         "slot",
@@ -56,10 +59,15 @@ class _Run:
         "turned_async",
     )
 
-    def __init__(self, work: wire.Work) -> None:
-        self.facts = work
-        self.slot = work.slot
-        self.key = mark_key(work.execution_id)
+    def __init__(
+        self, lease: Lease, slot: int, *, is_async: bool, given: list[wire.ParentRow] | None
+    ) -> None:
+        self.facts = lease
+        self.slot = slot
+        self.key = mark_key(lease.lease)
+        self.is_async = is_async
+        self.given = given
+        """Its parents, if they came with it."""
         self.started = 0
         self.cancel: Callable[[], object] | None = None
         self.inside = False
@@ -71,7 +79,7 @@ class _Run:
         """When that is to be raised in it, monotonic seconds."""
         self.told = False
         """Whether it was."""
-        self.turned_async = work.is_async
+        self.turned_async = is_async
         self.answer: wire.Answer | None = None
 
 
@@ -136,13 +144,12 @@ class Child:
             shield.ask_here()
 
     def _deliver(self, run: _Run, ended: Ended) -> None:
-        work = run.facts
         if self._notes:
             self._send_notes(run)
-        self._runs.pop(work.number, None)
+        self._runs.pop(run.slot, None)
         self._send(
             wire.Done(
-                work.number, ended.end, run.started, ended.ended, ended.result, ended.error, run.turned_async
+                run.slot, ended.end, run.started, ended.ended, ended.result, ended.error, run.turned_async
             )
         )
 
@@ -151,7 +158,7 @@ class Child:
     def started(self, run: _Run) -> None:
         if self._tells_starts:
             with _shielded():
-                self._send(wire.Started(run.facts.number))
+                self._send(wire.Started(run.slot))
 
     def load(self, module: str, name: str, script: str | None) -> Callable[..., Any]:
         return callables.load(module, name, script)
@@ -160,8 +167,8 @@ class Child:
         return self._ask(run, "params", 0).params or "null"
 
     def parents(self, run: _Run, limit: int) -> ParentRows:
-        if run.facts.given is not None:
-            return run.facts.given
+        if run.given is not None:
+            return run.given
         return self._ask(run, "parents", limit).parents or []
 
     def is_asked_to_stop(self, run: _Run) -> bool:
@@ -171,7 +178,7 @@ class Child:
     def _ask(self, run: _Run, what: str, limit: int) -> wire.Answer:
         run.answer = None
         with _shielded():
-            self._send(wire.Ask(run.facts.number, what, limit))
+            self._send(wire.Ask(run.slot, what, limit))
         with self._answered:
             self._answered.wait_for(lambda: run.answer is not None)
         answer = run.answer
@@ -207,18 +214,18 @@ class Child:
 
     def _hear(self, message: wire.ToChild, asking: list[_Run]) -> None:
         match message:
-            case wire.Calls(works):
-                self._take(works)
+            case wire.Calls():
+                self._take(message)
             case wire.Recall():
                 self._recall()
-            case wire.Stop(number):
-                run = self._runs.get(number)
+            case wire.Stop(slot):
+                run = self._runs.get(slot)
                 if run is not None and self._ask_to_stop(run):
                     asking.append(run)
             case wire.Stopping():
                 self._stopping = True
             case wire.Answer():
-                run = self._runs.get(message.number)
+                run = self._runs.get(message.slot)
                 if run is not None:
                     with self._answered:
                         run.answer = message
@@ -227,17 +234,20 @@ class Child:
                 self._closing = True
                 self._arrived.set()
 
-    def _take(self, works: list[wire.Work]) -> None:
-        coroutines: list[_Run] = []
-        for work in works:
-            run = self._runs[work.number] = _Run(work)
-            (coroutines if work.is_async else self._waiting).append(run)
-        if coroutines:
-            if self._lane is None:
-                self._lane = Lane(self._async_slots, self._runner, self._deliver)
-            self._lane.add(coroutines)
-        if self._waiting:
+    def _take(self, calls: wire.Calls) -> None:
+        given = calls.given
+        runs = [
+            _Run(lease, slot, is_async=calls.are_async, given=given.get(lease.seq) if given else None)
+            for slot, lease in zip(calls.slots, calls.leases, strict=True)
+        ]
+        self._runs.update([(run.slot, run) for run in runs])
+        if not calls.are_async:
+            self._waiting.extend(runs)
             self._arrived.set()
+            return
+        if self._lane is None:
+            self._lane = Lane(self._async_slots, self._runner, self._deliver)
+        self._lane.add(runs)
 
     def _recall(self) -> None:
         taken = self._lane.recall() if self._lane is not None else []
@@ -248,14 +258,14 @@ class Child:
 
     def _give_back(self, runs: list[_Run]) -> None:
         for run in runs:
-            self._runs.pop(run.facts.number, None)
-        self._send(wire.Returned([run.facts.number for run in runs]))
+            self._runs.pop(run.slot, None)
+        self._send(wire.Returned([run.slot for run in runs]))
 
     def _ask_to_stop(self, run: _Run) -> bool:
         """Whether it must be asked again, since it may not have heard."""
         run.asked = True
         run.tell_at = time.monotonic() + (_LOOKS if run.looks else 0.0)
-        if run.facts.is_async and self._lane is not None and self._lane.take(run):
+        if run.is_async and self._lane is not None and self._lane.take(run):
             self._give_back([run])
             return False
         try:
@@ -266,11 +276,11 @@ class Child:
         return False
 
     def _ask_again(self, run: _Run) -> bool:
-        if run.told or run.facts.number not in self._runs:
+        if run.told or self._runs.get(run.slot) is not run:
             return False
         if time.monotonic() < run.tell_at:
             return True
-        if run.facts.is_async and self._lane is not None:
+        if run.is_async and self._lane is not None:
             run.told = True
             self._lane.stop(run)
         elif run.cancel is not None:
@@ -287,9 +297,7 @@ class Child:
     def _send_notes(self, run: _Run | None) -> None:
         for one, note in self._notes.take(run):
             done, total, message = note.progress or (None, None, None)
-            self._send(
-                wire.Said(one.facts.number, done, total, message, note.progress is not None, note.text)
-            )
+            self._send(wire.Said(one.slot, done, total, message, note.progress is not None, note.text))
 
     def _send(self, message: Any) -> None:
         data = wire.frame(message)

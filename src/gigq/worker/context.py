@@ -32,46 +32,71 @@ class ParentJob:
         return codec.decode(self._result) if self.status == "completed" else None
 
 
-class Ear(Protocol):
-    """Who listens to a running job, and answers it."""
+class Facts(Protocol):
+    """What is known of a run."""
 
-    def parents(self) -> Iterable[tuple[str, str | None, str | None, str | None]]:
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def runs(self) -> int: ...
+    @property
+    def execution_id(self) -> str | None: ...
+
+
+class Voice(Protocol):
+    """Whom running jobs turn to; ``run`` is what names one there."""
+
+    def parents_of(self, run: Any) -> Iterable[tuple[str, str | None, str | None, str | None]]:
         """Id, status, JSON text of the result and error of each parent, in the order of the dependencies."""
 
-    def say(self, text: str) -> None: ...
-    def progress(self, progress: Progress) -> None: ...
-    def is_asked_to_stop(self) -> bool: ...
+    def say(self, run: Any, text: str) -> None: ...
+    def progress(self, run: Any, progress: Progress) -> None: ...
+    def is_asked_to_stop(self, run: Any) -> bool: ...
 
 
 class CurrentJob:
     """The job that is running here."""
 
-    def __init__(
-        self,
-        job_id: str,
-        name: str,
-        attempt: int,
-        params: dict[str, Any],
-        run: int,
-        execution_id: str,
-        ear: Ear,
-    ) -> None:
-        self.id = job_id
-        self.name = name
-        self.attempt = attempt
-        """1 for the first; runs that were given back, stopped or died are not counted."""
-        self.run = run
-        """1 for the first; every start counts."""
-        self.execution_id = execution_id
-        """Names this run for ever: what it does elsewhere can be told from what other runs of the job did."""
+    __slots__ = ("_facts", "_run", "_voice", "params")
+
+    def __init__(self, facts: Facts, params: dict[str, Any], run: Any, voice: Voice) -> None:
+        self._facts = facts
+        self._run = run
+        self._voice = voice
         self.params = params
         """As the function was given them."""
-        self._ear = ear
+
+    @property
+    def id(self) -> str:
+        return self._facts.id
+
+    @property
+    def name(self) -> str:
+        return self._facts.name
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first; runs that were given back, stopped or died are not counted."""
+        return self._facts.attempts + 1
+
+    @property
+    def run(self) -> int:
+        """1 for the first; every start counts."""
+        return self._facts.runs + 1
+
+    @property
+    def execution_id(self) -> str:
+        """Names this run for ever: what it does elsewhere can be told from what other runs of the job did."""
+        return self._facts.execution_id or ""
 
     @property
     def parents(self) -> Iterator[ParentJob]:
         """Its parents, in the order of its dependencies."""
-        for parent, status, result, error in self._ear.parents():
+        for parent, status, result, error in self._voice.parents_of(self._run):
             yield ParentJob(parent, status, error, result)
 
     @property
@@ -80,7 +105,7 @@ class CurrentJob:
 
         A function that looks can end in its own way. What it returns after a cancel is kept as its result.
         """
-        return self._ear.is_asked_to_stop()
+        return self._voice.is_asked_to_stop(self._run)
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Tell how far this job is, as often as it likes: it is stored a few times a second at most.
@@ -98,7 +123,7 @@ class CurrentJob:
             if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
                 raise JobError(f"progress: a finite number is needed, not {number!r:.100}")
         told = None if message is None else describe.storable(str(message))[:_LONGEST_MESSAGE]
-        self._ear.progress(Progress(float(done), None if total is None else float(total), told))
+        self._voice.progress(self._run, Progress(float(done), None if total is None else float(total), told))
 
     def log(self, message: object) -> None:
         """A line in this run's output, beside what it prints; see ``gigq logs``."""
@@ -106,7 +131,7 @@ class CurrentJob:
 
     def write(self, text: str) -> None:
         """Add to this run's output, as print() does."""
-        self._ear.say(describe.storable(text))
+        self._voice.say(self._run, describe.storable(text))
 
 
 _current: ContextVar[CurrentJob | None] = ContextVar("gigq_current_job", default=None)

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from gigq import log
 from gigq.errors import InvalidJob, ParentResultsTooLarge
+from gigq.lease import Lease
 from gigq.worker import wire
 from gigq.worker.calls import Call
 from gigq.worker.desk import Desk
@@ -96,7 +97,7 @@ def processes(desk: Desk, concurrency: int, options: Options) -> tuple[Processes
         coroutine_pace,
         answer=_Answers(desk),
         tell_started=desk.started,
-        given_parents=lambda calls: _given_parents(desk, calls),
+        given_parents=lambda leases: _given_parents(desk, leases),
         kill_grace=options.kill_grace,
         max_jobs=options.max_jobs_per_child,
         max_memory=options.max_memory,
@@ -111,7 +112,7 @@ class _Answers:
         self._desk = desk
 
     def __call__(self, call: Call, ask: wire.Ask) -> wire.Answer:
-        answer = wire.Answer(ask.number, None, None, None)
+        answer = wire.Answer(ask.slot, None, None, None)
         if ask.what == "params":
             answer.params = self._desk.params(call)
             return answer
@@ -122,8 +123,8 @@ class _Answers:
         return answer
 
 
-def _given_parents(desk: Desk, calls: list[Call]) -> dict[int, list[wire.ParentRow]]:
-    wanting = [call.lease.seq for call in calls if call.lease.parents and call.lease.wants_parents]
+def _given_parents(desk: Desk, leases: list[Lease]) -> dict[int, list[wire.ParentRow]]:
+    wanting = [lease.seq for lease in leases if lease.parents and lease.wants_parents]
     if not wanting:
         return {}
     given: dict[int, list[wire.ParentRow]] = {}

@@ -11,9 +11,9 @@ from typing import Any
 
 from gigq import log
 from gigq.errors import ParentResultsTooLarge, StoreError
+from gigq.lease import Lease
 from gigq.queue import JobQueue
 from gigq.store import Store
-from gigq.store.rows import Lease
 from gigq.worker.calls import Call
 from gigq.worker.chores.imports import Reference
 from gigq.worker.notes import Notes

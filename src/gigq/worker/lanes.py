@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from gigq.store.exchange import Claim
-from gigq.worker.calls import Call, Outcome
+from gigq.worker.calls import Call
 from gigq.worker.pace import Pace, Task, task_of
 
 
@@ -97,20 +97,24 @@ class Lanes:
             return True
         return False
 
-    def learn(self, outcomes: list[Outcome]) -> None:
-        """Take in how long calls took that ran to their end."""
-        for lane in self._open:
-            is_async = lane is self._coroutines
-            ran = [one for one in outcomes if one.call.started and one.call.is_async == is_async]
-            if ran:
-                lane.pace.learn(ran)
-
-    def left(self, call: Call) -> None:
-        """A call is no longer with the executor."""
-        lane = self._coroutines if call.is_async and self._coroutines is not None else self._plain
-        lane.busy -= 1
+    def left(self, calls: list[Call]) -> None:
+        """Calls are no longer with the executor: learn from those that ran how long it took."""
+        lane = self._coroutines
+        if lane is not None and self._apart:
+            coroutines = [call for call in calls if call.is_async]
+            lane.busy -= len(coroutines)
+            _learn(lane, coroutines)
+            calls = [call for call in calls if not call.is_async]
+        self._plain.busy -= len(calls)
+        _learn(self._plain, calls)
 
     def slow_down(self, duration: int) -> None:
         """Nothing has ended for so long (nanoseconds), while calls wait."""
         for lane in self._open:
             lane.pace.slow_down(duration)
+
+
+def _learn(lane: _Lane, calls: list[Call]) -> None:
+    ran = [call for call in calls if call.started and call.end != "unstarted"]
+    if ran:
+        lane.pace.learn(ran)

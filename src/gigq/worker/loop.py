@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection
 from gigq import log
 from gigq.clock import Clock
 from gigq.errors import StoreBusy, StoreError, StoreReplaced
+from gigq.lease import Lease
 from gigq.store import Store
 from gigq.store.base import Peek
-from gigq.store.rows import Lease, Settlement
+from gigq.store.rows import Settlement
 from gigq.worker import settling
 from gigq.worker.calls import Call
 from gigq.worker.deliveries import Deliveries
@@ -76,8 +77,8 @@ class Loop:
         self._should_stop = should_stop
         self._on_missing = on_missing
         self._missing = missing
-        self._open: dict[str, Call] = {}
-        """Every claimed run that is not settled, by its lease."""
+        self._open: dict[int, Call] = {}
+        """Every claimed run that is not settled, by the number of its job."""
         self._ended: list[Settlement] = []
         self._deliveries = Deliveries(clock)
         self._solo: deque[Call] = deque()
@@ -114,7 +115,7 @@ class Loop:
             self._exchange(stopping=left is not None)
             if left is not None and (left <= 0 or not self._open):
                 for settlement in self._ended:  # whoever rescues these runs is not to charge them for our end
-                    call = self._open[settlement.lease.lease]
+                    call = self._open[settlement.lease.seq]
                     self._seat.marks.finish(call.slot, call.key)
                 return not self._ended
             self._sleep()
@@ -128,24 +129,23 @@ class Loop:
     # -- collect -----------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
-        outcomes = self._executor.collect()
-        if outcomes:
+        calls = self._executor.collect()
+        if calls:
             self._last_progress = self._clock.monotonic()
-            self._lanes.learn(outcomes)
             offset = self._clock.now() - self._clock.monotonic() // 1000
-            for outcome in outcomes:
-                if outcome.end == "unavailable":
-                    self._on_missing(outcome.call.lease, outcome.error or "")
-                self._end(outcome.call, settling.of(outcome, offset))
+            self._end(calls, [settling.of(call, offset) for call in calls])
+            for call in calls:
+                if call.end == "unavailable":
+                    self._on_missing(call.lease, call.error or "")
         if notes := self._executor.notes():
             self._deliveries.add(notes)
         for call in self._executor.collect_late():
             self._let_retry_go(call)
 
-    def _end(self, call: Call, settlement: Settlement) -> None:
-        """A call has left the executor; its end waits for the next exchange."""
-        self._lanes.left(call)
-        self._ended.append(settlement)
+    def _end(self, calls: list[Call], settlements: list[Settlement]) -> None:
+        """Calls have left the executor; their ends wait for the next exchange."""
+        self._lanes.left(calls)
+        self._ended += settlements
 
     def _let_retry_go(self, call: Call) -> None:
         if call.lease.attempts + 1 < call.lease.max_attempts:
@@ -160,10 +160,10 @@ class Loop:
     def _give_back(self, calls: list[Call], due_at: int | None = None) -> None:
         """Let others have calls that have not started."""
         now = self._clock.now()
-        for call in calls:
-            settlement = settling.decide(call.lease, "unstarted", now, started_at=None)
+        settlements = [settling.decide(call.lease, "unstarted", now, started_at=None) for call in calls]
+        for settlement in settlements:
             settlement.due_at = due_at
-            self._end(call, settlement)
+        self._end(calls, settlements)
 
     def _take_solo(self) -> list[Call]:
         taken, self._solo = list(self._solo), deque()
@@ -204,10 +204,9 @@ class Loop:
             if call.asked == "timeout":
                 continue
             if self._executor.stop(call, "timeout"):
-                started_at = self._clock.now() - (now - call.started) // 1000
-                self._end(
-                    call, settling.overdue(call.lease, self._clock.now(), started_at, thread_goes_on=True)
-                )
+                wall = self._clock.now()
+                started_at = wall - (now - call.started) // 1000
+                self._end([call], [settling.overdue(call.lease, wall, started_at, thread_goes_on=True)])
 
     def _stop_cancelled(self) -> None:
         try:
@@ -217,10 +216,11 @@ class Loop:
             raise
         except StoreError:
             return  # the next look comes soon
-        for execution in asked:
-            call = self._open.get(execution)
-            if call is not None and call.asked is None:
-                self._executor.stop(call, "cancelled")
+        if asked:
+            wanted = frozenset(asked)
+            for call in list(self._open.values()):
+                if call.asked is None and call.lease.lease in wanted:
+                    self._executor.stop(call, "cancelled")
 
     def _do_upkeep(self) -> None:
         if self._store.engine.is_replaced():
@@ -270,7 +270,7 @@ class Loop:
         self._trouble = None
         self._ended = later
         self._after(ended, done.lost, done.refused)
-        calls = [self._seat.call(lease) for lease in done.claimed]
+        calls = self._seat.calls(done.claimed)
         if claim is not None:
             self._lanes.took(claim, calls)
             self._next_due = None
@@ -311,19 +311,17 @@ class Loop:
         return None
 
     def _after(self, ended: list[Settlement], lost: list[Settlement], refused: list[Settlement]) -> None:
-        late = {one.lease.lease for one in lost}
-        told = log.worker.isEnabledFor(20)
-        over: list[Call] = []
-        for settlement in ended:
-            run = settlement.lease.lease
-            call = self._open.pop(run)
-            over.append(call)
-            self._seat.settled(call)
-            if call is self._alone:
-                self._alone = None
-            if (told or settlement.status != "completed") and run not in late:
-                settling.announce(settlement, self._seat.worker_id)
+        take = self._open.pop
+        over = [take(settlement.lease.seq) for settlement in ended]
+        self._seat.settled(over)
         self._deliveries.delivered(over)
+        if self._alone is not None and self._alone in over:
+            self._alone = None
+        late = {one.lease.seq for one in lost}
+        told = log.worker.isEnabledFor(20)
+        for settlement in ended:
+            if (told or settlement.status != "completed") and settlement.lease.seq not in late:
+                settling.announce(settlement, self._seat.worker_id)
         for settlement in lost:
             lease = settlement.lease
             log.lease_lost(lease.id, lease.name, lease.attempts + 1, self._seat.worker_id)
@@ -334,10 +332,11 @@ class Loop:
             )
 
     def _dispatch(self, claimed: list[Call]) -> None:
-        calls: list[Call] = []
-        for call in claimed:
-            self._open[call.lease.lease] = call
-            (calls if self._executor.isolates or not call.lease.crashes else self._solo).append(call)
+        calls = claimed
+        self._open.update([(call.lease.seq, call) for call in claimed])
+        if not self._executor.isolates and any(call.lease.crashes for call in claimed):
+            calls = [call for call in claimed if not call.lease.crashes]
+            self._solo.extend(call for call in claimed if call.lease.crashes)
         if self._solo:
             self._solo_since = self._clock.monotonic()
             if len(self._open) == len(self._solo):
@@ -391,6 +390,8 @@ class Loop:
 def _first_bytes(settlements: list[Settlement]) -> tuple[list[Settlement], list[Settlement]]:
     """Split off what is more than one transaction should carry."""
     total = 0
+    if sum([len(one.result) for one in settlements if one.result is not None]) <= _BYTES:
+        return settlements, []
     for place, settlement in enumerate(settlements):
         total += len(settlement.result or "")
         if total > _BYTES and place:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from gigq.store.rows import Lease
-from gigq.worker.calls import Outcome
+from gigq.lease import Lease
+from gigq.worker.calls import Call
 
 BUDGET = 50_000_000
 """Nanoseconds of work that may wait behind each slot: a slow job is never hoarded."""
 BYTES_AHEAD = 4 * 1024 * 1024
 _WEIGHT = 0.2
+_SAMPLE = 32
 
 Task = tuple[str, str]
 
@@ -43,28 +44,23 @@ class Pace:
         """Nanoseconds that a call is thought to take; the whole budget where nobody knows."""
         return int(self._tasks.get((lease.module, lease.function), BUDGET))
 
-    def learn(self, outcomes: list[Outcome]) -> None:
-        """Take in what has ended together."""
+    def learn(self, calls: list[Call]) -> None:
+        """Take in how long calls took that ended together; of many a sample."""
+        sample = calls if len(calls) <= _SAMPLE else calls[:: len(calls) // _SAMPLE]
         total = size = 0
         sums: dict[Task, list[int]] = {}
-        for outcome in outcomes:
-            call = outcome.call
+        for call in sample:
             lease = call.lease
-            duration = outcome.ended - call.started
+            duration = call.ended - call.started
             total += duration
-            size += len(lease.params or "") + len(outcome.result or "")
-            task = (lease.module, lease.function)
-            seen = sums.get(task)
-            if seen is None:
-                sums[task] = [duration, 1]
-            else:
-                seen[0] += duration
-                seen[1] += 1
+            size += len(lease.params or "") + len(call.result or "")
+            seen = sums.setdefault((lease.module, lease.function), [0, 0])
+            seen[0] += duration
+            seen[1] += 1
         for task, (duration, n) in sums.items():
             self._tasks[task] = _mixed(self._tasks.get(task), duration / n)
-        count = len(outcomes)
-        self._duration = _mixed(self._duration, total / count)
-        self._size += _WEIGHT * (size / count - self._size)
+        self._duration = _mixed(self._duration, total / len(sample))
+        self._size += _WEIGHT * (size / len(sample) - self._size)
 
     def slow_down(self, duration: int) -> None:
         """A call takes this long already: claim nothing to wait behind it."""

@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from gigq import binding, callables, codec
 from gigq.errors import FunctionUnavailable, InvalidValue
+from gigq.lease import Lease
 from gigq.marks import Marks
 from gigq.status import End
 from gigq.worker import context, describe
@@ -22,47 +23,19 @@ MAX_PARENT_RESULTS = 64 * 1024 * 1024
 ParentRows = Iterable[tuple[str, str | None, str | None, str | None]]
 
 
-class Facts(Protocol):
-    """What must be known of a run to run it: the store's Lease, or a child's Work."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def module(self) -> str: ...
-    @property
-    def function(self) -> str: ...
-    @property
-    def script(self) -> str | None: ...
-    @property
-    def execution_id(self) -> str | None: ...
-    @property
-    def attempts(self) -> int: ...
-    @property
-    def runs(self) -> int: ...
-    @property
-    def parents(self) -> int: ...
-    @property
-    def pass_parent_results(self) -> int | None: ...
-    @property
-    def wants_parents(self) -> int | None: ...
-    @property
-    def params(self) -> str | None: ...
-
-
 class Run(Protocol):
     """A run under way, as its process holds it."""
 
     slot: int
-    key: bytes
     started: int
     cancel: Callable[[], object] | None
     inside: bool
     """Whether an exception that asks it to stop may be raised in it now."""
 
     @property
-    def facts(self) -> Facts: ...
+    def key(self) -> bytes: ...
+    @property
+    def facts(self) -> Lease: ...
 
 
 R = TypeVar("R", bound=Run)
@@ -138,7 +111,7 @@ class Runner(Generic[R]):
             try:
                 run.inside = True
                 function, params = self._prepare(run)
-                token = context.enter(self._job(run, params))
+                token = context.enter(context.CurrentJob(run.facts, params, run, self))
                 value = function(**params)
                 if issubclass(
                     type(value), CoroutineType
@@ -164,7 +137,7 @@ class Runner(Generic[R]):
         """
         try:
             function, params = self._prepare(run)
-            context.enter(self._job(run, params))
+            context.enter(context.CurrentJob(run.facts, params, run, self))
             value = function(**params)
             if issubclass(type(value), CoroutineType):
                 return value  # type: ignore[no-any-return]
@@ -201,19 +174,26 @@ class Runner(Generic[R]):
             }
         return function, params
 
-    def _function(self, facts: Facts) -> Callable[..., Any]:
+    def _function(self, facts: Lease) -> Callable[..., Any]:
         key = (facts.module, facts.function, facts.script)
         function = self._functions.get(key)
         if function is None:
             function = self._functions[key] = self._office.load(*key)
         return function
 
-    def _job(self, run: R, params: dict[str, Any]) -> context.CurrentJob:
-        facts = run.facts
-        ear = _Ear(self._office, self._notes, run)
-        return context.CurrentJob(
-            facts.id, facts.name, facts.attempts + 1, params, facts.runs + 1, facts.execution_id or "", ear
-        )
+    # What a running job turns to; see context.Voice.
+
+    def parents_of(self, run: R) -> ParentRows:
+        return self._office.parents(run, sys.maxsize)
+
+    def say(self, run: R, text: str) -> None:
+        self._notes.write(run, text)
+
+    def progress(self, run: R, progress: Progress) -> None:
+        self._notes.progress(run, progress)
+
+    def is_asked_to_stop(self, run: R) -> bool:
+        return self._office.is_asked_to_stop(run)
 
     def _returned(self, value: Any) -> Ended:
         ended = self._monotonic()
@@ -245,29 +225,6 @@ class Runner(Generic[R]):
         return threading.current_thread() is threading.main_thread()
 
 
-class _Ear(Generic[R]):
-    """What a running job speaks to; see context.Ear."""
-
-    __slots__ = ("_notes", "_office", "_run")
-
-    def __init__(self, office: Office[R], notes: Notes[R], run: R) -> None:
-        self._office = office
-        self._notes = notes
-        self._run = run
-
-    def parents(self) -> ParentRows:
-        return self._office.parents(self._run, sys.maxsize)
-
-    def say(self, text: str) -> None:
-        self._notes.write(self._run, text)
-
-    def progress(self, progress: Progress) -> None:
-        self._notes.progress(self._run, progress)
-
-    def is_asked_to_stop(self) -> bool:
-        return self._office.is_asked_to_stop(self._run)
-
-
 def wait_in_own_loop(coroutine: Coroutine[Any, Any, Any], run: Run) -> Any:
     """Run a coroutine to its end in the calling thread, in a loop of its own, where it can be cancelled."""
     import asyncio
@@ -292,7 +249,7 @@ def wait_in_own_loop(coroutine: Coroutine[Any, Any, Any], run: Run) -> Any:
         return thread.submit(copy_context().run, asyncio.run, cancellable()).result()
 
 
-def _wants_parents(facts: Facts, function: Callable[..., Any]) -> bool:
+def _wants_parents(facts: Lease, function: Callable[..., Any]) -> bool:
     if facts.wants_parents is not None:
         return bool(facts.wants_parents)
     if facts.pass_parent_results is not None:

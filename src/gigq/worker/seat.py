@@ -8,9 +8,9 @@ from collections import deque
 
 from gigq import ids
 from gigq.clock import Clock
+from gigq.lease import Lease
 from gigq.marks import SLOTS, Marks
 from gigq.store import Store
-from gigq.store.rows import Lease
 from gigq.worker.calls import Call
 
 _FAREWELL = 1.0
@@ -50,11 +50,16 @@ class Seat:
 
     def call(self, lease: Lease) -> Call:
         """A call with a slot for its start mark, which it keeps until it is settled."""
-        self._used = True
-        return Call(lease, self._slots.popleft())
+        return self.calls([lease])[0]
 
-    def settled(self, call: Call) -> None:
-        self._slots.append(call.slot)
+    def calls(self, leases: list[Lease]) -> list[Call]:
+        """The same for several."""
+        self._used = self._used or bool(leases)
+        take = self._slots.popleft
+        return [Call(lease, take()) for lease in leases]
+
+    def settled(self, calls: list[Call]) -> None:
+        self._slots.extend([call.slot for call in calls])
 
     def leave(self) -> None:
         """Say good-bye. What is not settled will be rescued, as if the worker had died."""

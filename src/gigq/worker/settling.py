@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from gigq import log
 from gigq.clock import SECOND
+from gigq.lease import Lease
 from gigq.status import End, JobStatus, settle
-from gigq.store.rows import Lease, Settlement
-from gigq.worker.calls import Call, Outcome
+from gigq.store.rows import Settlement
+from gigq.worker.calls import Call
 
 _PENDING = JobStatus.PENDING
 _GOOD_STATUS = JobStatus.COMPLETED.value
@@ -19,18 +20,23 @@ def returned(lease: Lease, started_at: int | None, ended_at: int, result: str | 
     return Settlement(lease, _GOOD_STATUS, _GOOD_RUN, started_at, ended_at, result, None, 1)
 
 
-def of(outcome: Outcome, offset: int) -> Settlement:
-    """The settlement of an outcome; ``offset`` makes microseconds UTC of monotonic ones."""
-    call = outcome.call
+def of(call: Call, offset: int) -> Settlement:
+    """The settlement of a call that has ended; ``offset`` makes microseconds UTC of monotonic ones."""
     lease = call.lease
-    ended_at = outcome.ended // 1000 + offset
+    ended_at = call.ended // 1000 + offset
+    end = call.end
+    if end == "returned" and call.asked is None:
+        return Settlement(
+            lease, _GOOD_STATUS, _GOOD_RUN, call.started // 1000 + offset, ended_at, call.result, None, 1
+        )
     started_at = call.started // 1000 + offset if call.started else None
-    end = outcome.end if call.asked is None else _asked(call, outcome)
+    if call.asked is not None:
+        end = _asked(call)
     if end == "returned":
-        return returned(lease, started_at, ended_at, outcome.result)
+        return returned(lease, started_at, ended_at, call.result)
     if end in ("unavailable", "unstarted"):
-        return decide(lease, end, ended_at, started_at=None, error=outcome.error)
-    error = outcome.error
+        return decide(lease, end, ended_at, started_at=None, error=call.error)
+    error = call.error
     if end == "timeout":
         error = with_place(timeout_error(lease), error)
     elif end == "cancelled":
@@ -38,18 +44,18 @@ def of(outcome: Outcome, offset: int) -> Settlement:
     return decide(lease, end, ended_at, started_at=started_at, error=error)
 
 
-def _asked(call: Call, outcome: Outcome) -> End:
+def _asked(call: Call) -> End:
     """How a call ended that was asked to stop.
 
     What it returned after a cancel is its result. Past its timeout it is too late, unless it had ended before.
     """
-    end = outcome.end
+    end = call.end
     if end in ("unavailable", "unstarted", "stopped") or call.asked is None:
         return end
     if end in ("returned", "unstorable"):
         timeout = call.lease.timeout
         late = call.asked == "timeout" and timeout is not None
-        return "timeout" if late and outcome.ended - call.started > (timeout or 0) * 1000 else end
+        return "timeout" if late and call.ended - call.started > (timeout or 0) * 1000 else end
     return call.asked
 
 

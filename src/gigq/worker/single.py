@@ -8,9 +8,10 @@ from typing import Any, Protocol
 from gigq import codec, log
 from gigq.clock import Clock
 from gigq.errors import StoreError, StoreReplaced
+from gigq.lease import Lease
 from gigq.status import End, JobStatus
 from gigq.store.extension import end_claim
-from gigq.store.rows import Lease, Settlement
+from gigq.store.rows import Settlement
 from gigq.worker import settling
 from gigq.worker.calls import Call
 from gigq.worker.deliveries import Deliveries
@@ -91,14 +92,14 @@ class Single:
             self._current.job_id = None
             if lease.lease not in self._unwritten:
                 self._calls.pop(lease.lease, None)
-                seat.settled(call)
+                seat.settled([call])
         return True
 
     def _write_again(self) -> None:
         for run, settlement in list(self._unwritten.items()):
             self._write(settlement)
             del self._unwritten[run]
-            self._desk.seat().settled(self._calls.pop(run))
+            self._desk.seat().settled([self._calls.pop(run)])
 
     def _leave_to_rescue(self) -> None:
         """Ctrl-C may have come between a claim and its first line here: whoever rescues this seat gives it back."""

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gigq.lease import Lease
+
 _LENGTH = 4
 
 ParentRow = tuple[str, str | None, str | None, str | None]
@@ -37,34 +39,16 @@ class Setup(Struct, array_like=True, tag=0):
     """Whether somebody reads when a job starts."""
 
 
-class Work(Struct, array_like=True, gc=False):
-    """A call: what a child needs to know of a run. Named as in the store's leases."""
-
-    number: int
-    """Names the call on this wire."""
-    slot: int
-    execution_id: str
-    id: str
-    name: str
-    module: str
-    function: str
-    script: str | None
-    attempts: int
-    runs: int
-    parents: int
-    pass_parent_results: int | None
-    wants_parents: int | None
-    params: str | None
-    """None where they are large: the child asks for them."""
-    is_async: bool
-    given: list[ParentRow] | None
-    """Its parents, if it is known to want them and they are not large."""
-
-
 class Calls(Struct, array_like=True, tag=1):
-    """To be run in this order."""
+    """To be run in this order; the lists go side by side."""
 
-    works: list[Work]
+    slots: list[int]
+    """Name the calls on this wire; nobody else's until they have ended."""
+    leases: list[Lease]
+    """Without params where they are large: the child asks for them."""
+    are_async: bool
+    given: dict[int, list[ParentRow]]
+    """Job number -> its parents, of those that are known to want them if they are not large."""
 
 
 class Recall(Struct, array_like=True, tag=2):
@@ -74,7 +58,7 @@ class Recall(Struct, array_like=True, tag=2):
 class Stop(Struct, array_like=True, tag=3):
     """Ask a call to stop, by an exception."""
 
-    number: int
+    slot: int
 
 
 class Stopping(Struct, array_like=True, tag=4):
@@ -84,7 +68,7 @@ class Stopping(Struct, array_like=True, tag=4):
 class Answer(Struct, array_like=True, tag=5):
     """To an Ask."""
 
-    number: int
+    slot: int
     params: str | None
     parents: list[ParentRow] | None
     refusal: str | None
@@ -107,13 +91,13 @@ class Ready(Struct, array_like=True, tag=0):
 class Started(Struct, array_like=True, tag=1):
     """Only where somebody reads it."""
 
-    number: int
+    slot: int
 
 
 class Done(Struct, array_like=True, tag=2, gc=False):
     """How a call ended; times are monotonic nanoseconds."""
 
-    number: int
+    slot: int
     end: str
     started: int
     ended: int
@@ -126,13 +110,13 @@ class Done(Struct, array_like=True, tag=2, gc=False):
 class Returned(Struct, array_like=True, tag=3):
     """The answer to a Recall: these have not started, and will not."""
 
-    numbers: list[int]
+    slots: list[int]
 
 
 class Said(Struct, array_like=True, tag=4):
     """What a running job has printed, logged or told of its progress."""
 
-    number: int
+    slot: int
     done: float | None
     total: float | None
     message: str | None
@@ -143,7 +127,7 @@ class Said(Struct, array_like=True, tag=4):
 class Ask(Struct, array_like=True, tag=5):
     """For what did not travel with a call: its ``params``, or its ``parents``, of at most so many bytes."""
 
-    number: int
+    slot: int
     what: str
     limit: int
 

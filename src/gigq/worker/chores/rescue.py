@@ -7,9 +7,10 @@ from collections.abc import Set
 
 from gigq import ids
 from gigq.clock import SECOND, Clock
+from gigq.lease import Lease
 from gigq.marks import Mark
 from gigq.store import Store
-from gigq.store.rows import Lease, Settlement, WorkerRow
+from gigq.store.rows import Settlement, WorkerRow
 from gigq.store.sidecar import Sidecar
 from gigq.worker import settling
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gigq.status import End
-from gigq.worker.calls import Call, Outcome
+from gigq.worker.calls import Call
 from gigq.worker.notes import Note
 
 
@@ -18,8 +18,8 @@ class Executor(Protocol):
     def dispatch(self, calls: list[Call]) -> None:
         """Run calls, in order, as soon as there is room."""
 
-    def collect(self) -> list[Outcome]:
-        """What has ended since the last call, given back calls (``unstarted``) included."""
+    def collect(self) -> list[Call]:
+        """What has ended since the last time, given back calls (``unstarted``) included."""
 
     def collect_late(self) -> list[Call]:
         """Calls that were settled as given up, and whose functions have ended since."""
@@ -37,14 +37,14 @@ class Executor(Protocol):
         """Calls that have not started."""
 
     def give_back(self) -> list[Call]:
-        """Take back what has not started: what can be had at once; the rest comes as outcomes."""
+        """Take back what has not started: what can be had at once; the rest comes by :meth:`collect`."""
 
     def stop(self, call: Call, why: End) -> bool:
         """Ask a call under way to stop, with force if that is not enough.
 
         Returns:
             Whether it is given up with this: the caller settles it, and what it still returns is dropped. Otherwise
-            its outcome comes when it has ended.
+            it comes by :meth:`collect` when it has ended.
         """
 
     def tell_stopping(self) -> None:

@@ -83,21 +83,20 @@ class Process:
         """Descriptors that become readable when it says something, or dies."""
         return [self._channel.fileno(), *([] if self._pidfd is None else [self._pidfd])]
 
-    def find(self, number: int) -> Call | None:
+    def find(self, slot: int) -> Call | None:
         """A call that it has not answered for."""
-        return self.calls.get(number) or self.coroutines.get(number)
+        return self.calls.get(slot) or self.coroutines.get(slot)
 
-    def take(self, number: int) -> Call | None:
+    def take(self, slot: int) -> Call | None:
         """The same, answered for now."""
-        call = self.calls.pop(number, None)
-        if call is None:
-            call = self.coroutines.pop(number, None)
-            if call is None:
-                return None
-        else:
+        call = self.calls.pop(slot, None)
+        if call is not None:
             self.load -= call.estimate
             self.is_slow = False
-        self.bytes -= len(call.lease.params or "")
+        elif (call := self.coroutines.pop(slot, None)) is None:
+            return None
+        if call.lease.params is not None:
+            self.bytes -= len(call.lease.params)
         if call is self.alone:
             self.alone = None
         return call
@@ -158,9 +157,9 @@ class Process:
 
     # -- to an end ---------------------------------------------------------------------------------------------
 
-    def ask_to_stop(self, number: int, call: Call, now: int) -> None:
+    def ask_to_stop(self, call: Call, now: int) -> None:
         """Ask a call to stop; force follows (see :meth:`force`), for the first that was asked and has not ended."""
-        self.send(wire.Stop(number))
+        self.send(wire.Stop(call.slot))
         if self.asked is None:
             self.asked = call
             self.force_at = now + int(ASK * 1e9)

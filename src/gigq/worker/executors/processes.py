@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gigq.errors import WorkerFailed
+from gigq.lease import Lease
 from gigq.marks import Marks
 from gigq.status import End
 from gigq.worker import wire
-from gigq.worker.calls import Call, Outcome
+from gigq.worker.calls import Call
 from gigq.worker.executors.process import Process
 from gigq.worker.notes import Note, Progress
 from gigq.worker.pace import BUDGET, Pace
@@ -52,7 +53,7 @@ class Processes:
         *,
         answer: Callable[[Call, wire.Ask], wire.Answer],
         tell_started: Callable[[Call], None],
-        given_parents: Callable[[list[Call]], dict[int, list[wire.ParentRow]]],
+        given_parents: Callable[[list[Lease]], dict[int, list[wire.ParentRow]]],
         kill_grace: float,
         max_jobs: int | None,
         max_memory: int | None,
@@ -65,7 +66,7 @@ class Processes:
         coroutine_pace: the same of coroutines.
         answer: to what a call asks for.
         tell_started: told of each start, if the setup says so.
-        given_parents: job number -> parents, for those of the calls that are known to want them.
+        given_parents: job number -> parents, of those leases that are known to want them.
         kill_grace: seconds between SIGTERM and SIGKILL for a call that does not stop.
         max_jobs: calls after which a child is replaced.
         max_memory: bytes resident above which a child is ended, and the call that it runs charged as a crash.
@@ -81,12 +82,11 @@ class Processes:
         self._max_jobs = max_jobs
         self._max_memory = max_memory
         self._selector = selectors.DefaultSelector()
-        self._number = 0
         self._waiting: deque[Call] = deque()
         self._coroutines: deque[Call] = deque()
         self._alone: deque[Call] = deque()
         """Those whose process has died before: each gets a child for itself, so that an innocent clears its name."""
-        self._outcomes: list[Outcome] = []
+        self._ended: list[Call] = []
         self._notes: list[tuple[Call, Note]] = []
         self._failed_starts = 0
         self._memory_at = 0
@@ -146,22 +146,32 @@ class Processes:
         able.sort(key=lambda child: len(child.calls))
         for place, child in enumerate(able):
             share = math.ceil(len(waiting) / (len(able) - place))
-            calls: list[Call] = []
-            load = child.load
-            size = child.bytes
-            room = min(CALLS - len(child.calls), self._left(child))
-            while waiting and len(calls) < min(share, room):
-                estimate = pace.estimate(waiting[0].lease)
-                if (calls or child.calls) and (load + estimate > BUDGET or size > BYTES):
-                    break
-                call = waiting.popleft()
-                call.estimate = estimate
-                load += estimate
-                size += len(call.lease.params or "")
-                calls.append(call)
-            if calls:
-                child.load, child.bytes = load, size
+            room = min(share, CALLS - len(child.calls), self._left(child))
+            if calls := self._fill(child, waiting, room, pace):
                 self._send(child, calls)
+
+    def _fill(self, child: Process, waiting: deque[Call], room: int, pace: Pace) -> list[Call]:
+        """Take the next calls for a child; the first one in any case, if it has none."""
+        calls: list[Call] = []
+        load, size = child.load, child.bytes
+        is_empty = not child.calls
+        module = function = None
+        estimate = 0
+        while waiting and len(calls) < room:
+            call = waiting[0]
+            lease = call.lease
+            if lease.function != function or lease.module != module:
+                module, function = lease.module, lease.function
+                estimate = pace.estimate(lease)
+            if (calls or not is_empty) and (load + estimate > BUDGET or size > BYTES):
+                break
+            call.estimate = estimate
+            load += estimate
+            if lease.params is not None:
+                size += len(lease.params)
+            calls.append(waiting.popleft())
+        child.load, child.bytes = load, size
+        return calls
 
     def _left(self, child: Process) -> int:
         """Calls that a child may still get before it is replaced."""
@@ -184,42 +194,21 @@ class Processes:
                 self._send(child, calls)
 
     def _send(self, child: Process, calls: list[Call]) -> None:
-        given = self._given_parents(calls)
-        works = []
+        """Calls of one kind."""
+        is_async = calls[0].is_async
+        held = child.coroutines if is_async else child.calls
         for call in calls:
-            self._number = number = self._number + 1
-            call.number = number
             call.child = child
-            (child.coroutines if call.is_async else child.calls)[number] = call
-            lease = call.lease
-            works.append(
-                wire.Work(
-                    number,
-                    call.slot,
-                    lease.lease,
-                    lease.id,
-                    lease.name,
-                    lease.module,
-                    lease.function,
-                    lease.script,
-                    lease.attempts,
-                    lease.runs,
-                    lease.parents,
-                    lease.pass_parent_results,
-                    lease.wants_parents,
-                    lease.params,
-                    call.is_async,
-                    given.get(lease.seq),
-                )
-            )
+            held[call.slot] = call
+        leases = [call.lease for call in calls]
         child.sent += len(calls)
-        child.send(wire.Calls(works))
-        self._watch(child)
+        child.send(wire.Calls([call.slot for call in calls], leases, is_async, self._given_parents(leases)))
         child.is_closing = self._left(child) <= 0
+        self._watch(child)
 
-    # -- outcomes out ------------------------------------------------------------------------------------------
+    # -- ends out ------------------------------------------------------------------------------------------
 
-    def collect(self) -> list[Outcome]:
+    def collect(self) -> list[Call]:
         """See Executor.
 
         Raises:
@@ -241,8 +230,8 @@ class Processes:
         if self._max_memory is not None and now >= self._memory_at:
             self._look_at_memory(now)
         self._feed()
-        outcomes, self._outcomes = self._outcomes, []
-        return outcomes
+        ended, self._ended = self._ended, []
+        return ended
 
     def collect_late(self) -> list[Call]:
         return []
@@ -259,16 +248,19 @@ class Processes:
                 self._hear_other(child, message)
 
     def _done(self, child: Process, done: wire.Done) -> None:
-        call = child.take(done.number)
+        call = child.take(done.slot)
         if call is None:
             return
-        call.started = done.started
         if done.is_async and not call.is_async:
             self._coroutine_pace.know(call.lease)
         if call is child.asked:
             child.asked = None
-        end: End = done.end  # type: ignore[assignment] # the word of our own child
-        self._outcomes.append(Outcome(call, end, done.ended, done.result, done.error))
+        call.started = done.started
+        call.end = done.end  # type: ignore[assignment] # the word of our own child
+        call.ended = done.ended
+        call.result = done.result
+        call.error = done.error
+        self._ended.append(call)
 
     def _hear_other(self, child: Process, message: wire.ToParent) -> None:
         match message:
@@ -277,22 +269,22 @@ class Processes:
                     raise WorkerFailed(f"a child process cannot be set up: {trouble}")
                 child.is_ready = True
                 self._failed_starts = 0
-            case wire.Returned(numbers):
-                calls = [call for number in numbers if (call := child.take(number)) is not None]
+            case wire.Returned(slots):
+                calls = [call for slot in slots if (call := child.take(slot)) is not None]
                 child.returned += len(calls)
                 child.is_closing = self._left(child) <= 0
                 self._take_back(calls, to_loop=child.recalled_for_loop)
-            case wire.Started(number):
-                if (call := child.find(number)) is not None:
+            case wire.Started(slot):
+                if (call := child.find(slot)) is not None:
                     self._tell_started(call)
             case wire.Said():
-                if (call := child.find(message.number)) is not None:
+                if (call := child.find(message.slot)) is not None:
                     progress = None
                     if message.has_progress:
                         progress = Progress(message.done or 0.0, message.total, message.message)
                     self._notes.append((call, Note(message.text, progress)))
             case wire.Ask():
-                if (call := child.find(message.number)) is not None:
+                if (call := child.find(message.slot)) is not None:
                     child.send(self._answer(call, message))
 
     def _take_back(self, calls: list[Call], *, to_loop: bool = False) -> None:
@@ -300,9 +292,9 @@ class Processes:
         now = time.monotonic_ns()
         for call in reversed(calls):
             if call.asked == "cancelled":
-                self._outcomes.append(Outcome(call, "cancelled", now, error="cancelled before it started"))
+                self._ended.append(call.ends("cancelled", now))
             elif to_loop or self._is_over:
-                self._outcomes.append(Outcome(call, "unstarted", now))
+                self._ended.append(call.ends("unstarted", now))
             elif call.lease.crashes:
                 self._alone.appendleft(call)
             else:
@@ -349,7 +341,7 @@ class Processes:
             call.asked = why
             child: Process | None = call.child
             if child is not None:
-                child.ask_to_stop(call.number, call, time.monotonic_ns())
+                child.ask_to_stop(call, time.monotonic_ns())
                 self._watch(child)
         return False
 
@@ -367,7 +359,7 @@ class Processes:
             self._bury(child)
 
     def sleeping(self, asleep: bool) -> bool:
-        return not self._outcomes
+        return not self._ended
 
     def next_check(self) -> float:
         now = time.monotonic_ns()
@@ -456,7 +448,7 @@ class Processes:
                 continue
             call.started = mark.started
             end, why = self._fate(child, call, reason, is_over=mark.is_over)
-            self._outcomes.append(Outcome(call, end, now, error=why))
+            self._ended.append(call.ends(end, now, why))
         self._take_back(left)
         if self._is_over:
             return

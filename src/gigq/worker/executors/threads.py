@@ -18,7 +18,7 @@ from typing import Any
 
 from gigq import shield
 from gigq.status import End
-from gigq.worker.calls import Call, Outcome
+from gigq.worker.calls import Call
 from gigq.worker.coroutines import Coroutines, enter_family
 from gigq.worker.notes import Note, Notes
 from gigq.worker.runner import Ended, Runner
@@ -52,7 +52,7 @@ class Threads:
         self._wake = wake
         self.tell_stopping = tell_stopping
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
-        self._finished: deque[Outcome] = deque()
+        self._finished: deque[Call] = deque()
         self._late: deque[Call] = deque()
         self._guard = threading.Lock()
         self._running: dict[int, Call] = {}
@@ -72,7 +72,7 @@ class Threads:
         while self._started < self._slots and self._started < len(self._running) + self._calls.qsize():
             self._start_thread()
 
-    def collect(self) -> list[Outcome]:
+    def collect(self) -> list[Call]:
         finished = self._finished
         return [finished.popleft() for _ in range(len(finished))]
 
@@ -134,7 +134,7 @@ class Threads:
         for call in self.running():
             if self.stop(call, "stopped"):
                 self.gave_up = True
-                self._finished.append(Outcome(call, "stopped", now, error="stopped by the end of its worker"))
+                self._finished.append(call.ends("stopped", now, "stopped by the end of its worker"))
 
     def next_check(self) -> float:
         return math.inf
@@ -189,15 +189,13 @@ class Threads:
             call.cancel = None
 
     def _deliver(self, ident: int, call: Call, ended: Ended) -> bool:
-        """Hand an outcome over; False if the call was abandoned, so that this thread is to end."""
+        """Hand a call over that has ended; False if the call was abandoned, so that this thread is to end."""
         with self._guard:
             call.finished = True
             if call.abandoned:
                 return False
             del self._running[ident]
-            self._finished.append(
-                Outcome(call, ended.end, ended.ended, ended.result, ended.error, ended.value)
-            )
+            self._finished.append(call.ends(ended.end, ended.ended, ended.error, ended.result))
         if self._asleep:
             self._wake()
         return True

@@ -49,6 +49,7 @@ _REPLACED = (
     "{}: the database or its sidecar was replaced, renamed or deleted while in use. Nothing was stored; "
     "put the file back, or open the queue anew."
 )
+_DAMAGED = "{}: is damaged ({}). Run 'gigq db check', and restore a backup."
 
 
 class Connection(sqlite3.Connection):
@@ -141,6 +142,8 @@ def connect(path: str, durability: Durability = "full", *, create: bool = True) 
             return connection
     except sqlite3.Error as error:
         raise translate(error, path) from error
+    except UnicodeDecodeError as error:  # sqlite3 cannot spell the rubbish that SQLite quotes from the file
+        raise StoreUnusable(_DAMAGED.format(path, "its schema is rubbish")) from error
 
 
 def _open(path: str, name: str, durability: Durability) -> Connection:
@@ -248,7 +251,7 @@ def translate(error: sqlite3.Error, path: str) -> GigQError:
     if code.startswith("SQLITE_NOTADB"):
         return StoreUnusable(f"{path}: is not a SQLite database. It was left as it is; name another file.")
     if code.startswith("SQLITE_CORRUPT"):
-        return StoreUnusable(f"{path}: is damaged ({text}). Run 'gigq db check', and restore a backup.")
+        return StoreUnusable(_DAMAGED.format(path, text))
     if code.startswith("SQLITE_READONLY"):
         return StoreUnusable(
             f"{path}: cannot be written ({text}). Check the mode of the file and its folder."

@@ -119,6 +119,20 @@ def test_a_damaged_schema_is_named(db: str) -> None:
     assert Path(db).read_bytes() == before
 
 
+def test_a_schema_whose_words_are_no_text_is_named(db: str) -> None:
+    JobQueue(db).submit(Job("j", jobs.nothing))
+    close_connections()
+    with contextlib.closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_schema SET name = CAST(x'9f9f' AS TEXT), sql = 'CREATE rubbish' WHERE name = 'job'"
+        )
+    for opening in _OPENINGS:
+        with pytest.raises(StoreUnusable) as refused:
+            opening(db)
+        assert_damaged(db, refused)
+
+
 def test_a_truncated_file_is_named(db: str) -> None:
     queue = JobQueue(db)
     queue.submit_many([Job(f"j{n}", jobs.nothing) for n in range(300)])

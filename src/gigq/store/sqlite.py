@@ -34,7 +34,8 @@ T = TypeVar("T")
 
 Durability = Literal["full", "normal"]
 DURABILITIES: tuple[Durability, ...] = ("full", "normal")
-_SYNCHRONOUS = {"full": 2, "normal": 1}
+_SYNCHRONOUS = {"full": 3, "normal": 1}
+"""EXTRA is FULL, and with a rollback journal it also syncs the folder when the journal is deleted, which is its commit."""
 
 OLDEST = (3, 37, 0)
 """STRICT tables came with it."""
@@ -177,7 +178,7 @@ def prepare(connection: sqlite3.Connection, durability: Durability) -> None:
     Raises:
         StoreUnusable: the durability that was asked for is not to be had.
     """
-    connection.execute(f"PRAGMA synchronous = {durability}")
+    connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
     if connection.execute("PRAGMA synchronous").fetchone()[0] != _SYNCHRONOUS[durability]:
         raise StoreUnusable(
             f"this SQLite does not accept synchronous = {durability}; gigq promises nothing on it."

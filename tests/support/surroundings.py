@@ -39,9 +39,14 @@ path = sys.argv[1]
 def mounted(monkeypatch: pytest.MonkeyPatch, folder: Path, *lines: str) -> None:
     """Have the mounts read from made-up text: lines of mountinfo, the last ones, or those after an ext4 root."""
     text = folder / "mountinfo"
-    root = "25 1 253:0 / / rw,relatime shared:1 - ext4 /dev/root rw"
-    text.write_text("\n".join([root, *lines, ""]), "utf-8")
+    text.write_text(mounts_text(*lines), "utf-8")
     monkeypatch.setattr(places, "_MOUNTS", text)
+
+
+def mounts_text(*lines: str) -> str:
+    """The same for a process of its own."""
+    root = "25 1 253:0 / / rw,relatime shared:1 - ext4 /dev/root rw"
+    return "\n".join([root, *lines, ""])
 
 
 def mount(point: str | Path, kind: str, source: str = "server:/export") -> str:

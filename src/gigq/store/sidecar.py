@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from gigq.errors import StoreFull
+from gigq.store import shortage
 from gigq.store.gate import FileGate, Gate, ThreadGate
 from gigq.store.locks import Locks, open_locks
 from gigq.store.watch import Watch
@@ -128,7 +129,12 @@ class FileSidecar:
         return self._fd < 0
 
     def live(self, area: int) -> Life | None:
-        locks = open_locks(self._path)
+        try:
+            locks = open_locks(self._path)
+        except OSError as error:
+            if short := shortage.of_descriptors(self._path, error):
+                raise short from error
+            raise
         if not locks.lock(_LIFE + area, wait=False):
             locks.close()
             return None
@@ -144,7 +150,9 @@ class FileSidecar:
             _reserve(self._fd, offset, _AREA)
             return Marks(mmap.mmap(self._fd, _AREA, offset=offset))
         except OSError as error:
-            raise StoreFull(f"{self._path}: no room for a worker's start marks: {error.strerror}.") from error
+            raise shortage.of_descriptors(self._path, error) or StoreFull(
+                f"{self._path}: no room for a worker's start marks: {error.strerror}."
+            ) from error
 
     def read_marks(self, area: int) -> dict[bytes, Mark]:
         found = _read_at(self._fd, _AREA, _AREA * (area + 1))

@@ -27,7 +27,7 @@ from gigq.errors import (
     StoreUnusable,
     StoreVersion,
 )
-from gigq.store import places
+from gigq.store import places, shortage
 from gigq.store.sidecar import FileSidecar, MemorySidecar, Sidecar
 
 T = TypeVar("T")
@@ -210,7 +210,7 @@ def _check_place(path: str, *, create: bool) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        raise StoreUnusable(
+        raise shortage.behind(path, error) or StoreUnusable(
             f"{path}: cannot be created: {error.strerror}. Check the folder's permissions."
         ) from error
 
@@ -258,7 +258,9 @@ def translate(error: sqlite3.Error, path: str) -> GigQError:
             f"{path}: cannot be written ({text}). Check the mode of the file and its folder."
         )
     if code.startswith("SQLITE_CANTOPEN"):
-        return StoreUnusable(f"{path}: cannot be opened ({text}). Check the mode of the file and its folder.")
+        return shortage.behind(path) or StoreUnusable(
+            f"{path}: cannot be opened ({text}). Check the mode of the file and its folder."
+        )
     if code.startswith("SQLITE_IOERR"):
         return StoreFull(
             f"{path}: the disk refused ({text}, {code}). Check the disk and its free space, then try again."
@@ -602,7 +604,7 @@ def _open_sidecar(path: str) -> FileSidecar:
             try:
                 sidecar = _sidecars[place] = FileSidecar(place)
             except OSError as error:
-                raise StoreUnusable(
+                raise shortage.behind(path, error) or StoreUnusable(
                     f"{path}: its sidecar {place} cannot be opened: {error.strerror}. "
                     "gigq needs to write beside the database."
                 ) from error

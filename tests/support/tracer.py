@@ -2,7 +2,7 @@
 
 ``python tracer.py '{"record": ...}' program words...`` runs the program in place of itself, so that its process id,
 its exit code and its output are the program's, while a process beside it traces it with ptrace(2): nothing is needed
-but Python on Linux. A seccomp filter stops the program at the calls of :data:`CALLS` only; all else runs at full speed.
+but Python on Linux. A seccomp filter stops the program at the calls that matter only; all else runs at full speed.
 
 What is recorded has two positions, at the entry of the call and at its exit, in one order over all threads and
 processes of the program. A strike falls at the entry of a call, before it has done anything.
@@ -31,6 +31,7 @@ NEVER = 2**62
 CALLS = {
     "write": 1,
     "open": 2,
+    "pread64": 17,
     "pwrite64": 18,
     "writev": 20,
     "fsync": 74,
@@ -50,7 +51,7 @@ CALLS = {
 """By their numbers on x86-64."""
 _NAMES = {number: name for name, number in CALLS.items()}
 _ON_DESCRIPTOR = frozenset(
-    {"write", "pwrite64", "writev", "pwritev", "fsync", "fdatasync", "ftruncate", "fallocate"}
+    {"write", "pread64", "pwrite64", "writev", "pwritev", "fsync", "fdatasync", "ftruncate", "fallocate"}
 )
 _OPENS = frozenset({"open", "openat", "creat"})
 _HERE = -100
@@ -162,14 +163,15 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def _stop_at_calls() -> None:
-    """From now on the calls of :data:`CALLS` stop for the tracer."""
+def _stop_at_calls(orders: Orders) -> None:
+    """From now on the calls that matter stop for the tracer."""
 
     def line(code: int, yes: int, no: int, value: int) -> bytes:
         return struct.pack("<HBBI", code, yes, no, value)
 
     load, if_equal, give = 0x20, 0x15, 0x06
-    numbers = list(CALLS.values())
+    wanted = orders.calls if orders.record is None else [name for name in CALLS if name != "pread64"]
+    numbers = [CALLS[name] for name in wanted]
     text = [line(load, 0, 0, 4), line(if_equal, 0, len(numbers) + 1, _ARCH), line(load, 0, 0, 0)]
     text += [line(if_equal, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
     text += [line(give, 0, 0, _ALLOW), line(give, 0, 0, _TRACE)]
@@ -374,7 +376,7 @@ def main(orders: Orders, program: list[str]) -> NoReturn:
     if os.read(waiting, 1) != b"!":
         sys.exit("the tracer could not attach: is ptrace forbidden here?")
     os.close(waiting)
-    _stop_at_calls()
+    _stop_at_calls(orders)
     os.execv(program[0], program)
 
 

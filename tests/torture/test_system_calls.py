@@ -38,11 +38,11 @@ def finish(rig: Rig, struck: Process, since: int) -> bool:
 
 def strike_worker(rig: Rig, number: int) -> bool:
     """At a claim, a settle, or whatever else it writes. There is enough to do for so many calls."""
-    size = 5 + number // 8
-    first, *_ = (
-        rig.submit(torture_jobs.fail_first if n % 9 == 2 else torture_jobs.work) for n in range(size)
-    )
-    rig.submit(torture_jobs.work, dependencies=[first])
+    rig.submit(torture_jobs.work)
+    last: list[str] = []
+    for n in range(5 + number // 10):  # one after the other, so that each is an exchange of its own
+        function = torture_jobs.fail_first if n % 9 == 2 else torture_jobs.work
+        last = [rig.submit(function, dependencies=last)]
     since = time.monotonic_ns()
     struck = rig.worker(under=killed_at(rig, number))
 

@@ -21,9 +21,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
+
+if TYPE_CHECKING:
+    import pytest
 
 NEVER = 2**62
 """The position of an exit that did not come."""
@@ -100,7 +103,7 @@ class Orders(msgspec.Struct, forbid_unknown_fields=True):
     """``kill`` the process, or the name of the error that the call returns, such as ``EIO``."""
 
 
-def needed() -> Any:
+def needed() -> pytest.MarkDecorator:
     """A mark that skips where there is no tracing; on Linux in CI it must be there."""
     import pytest  # the tracer itself starts without it
 

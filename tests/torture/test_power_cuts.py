@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +12,12 @@ import ledger
 import power
 import pytest
 import tracer
-from legacy import Old
+from legacy import Old, state
 from power import Record
 from rig import TERMINAL, seed
 from surroundings import mount, mounts_text
 
 from gigq import Worker, close_connections
-from gigq.store import migrations
 from gigq.worker.calls import Runner
 
 pytestmark = tracer.needed()
@@ -136,21 +133,6 @@ def test_who_comes_after_a_power_cut_finishes_what_is_there(cuts: Cuts, number: 
 
 
 # -- while the tables are made ----------------------------------------------------------------------------------------
-
-
-def state(path: Path, before: list[tuple[Any, ...]]) -> str:
-    """Whether a migrated file is the old one or the new one, if it is wholly one of them."""
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-        if version == 0:
-            assert "job" not in tables
-            assert connection.execute("SELECT * FROM jobs ORDER BY rowid").fetchall() == before
-            return "old"
-        assert version == migrations.NEWEST
-        assert not [name for name in tables if "old" in name or name == "jobs"]
-        return "new"
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,10 @@ def strike_worker(rig: Rig, number: int) -> bool:
 
 
 def strike_submitter(rig: Rig, number: int) -> bool:
+    """At first amid batches and graphs; then amid many single submits, of which each is a transaction."""
     since = time.monotonic_ns()
-    struck = rig.submitter(jobs=12 + number // 8, under=killed_at(rig, number))
+    how = {"kind": "mixed", "jobs": 30} if number <= 60 else {"kind": "plain", "jobs": number // 6}
+    struck = rig.submitter(**how, under=killed_at(rig, number))
     code = struck.wait()
     assert code in (0, -9), rig.told(struck.said())
     finish(rig, struck, since)

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import uuid
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -74,3 +75,16 @@ def test_a_process_that_is_gone_has_no_birth() -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     assert ids.process_birth(ended.pid) is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the kernel of Linux")
+def test_a_boot_that_could_not_be_told_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids._boot_id.cache_clear()
+    ids.of_this_boot.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(ids, "_BOOT_ID", "/nowhere")
+        assert ids.boot_id() == ""
+        assert len(ids.of_this_boot()) == 32
+        assert ids.of_this_boot() == ids.of_this_boot()
+    assert ids.boot_id() == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    ids.of_this_boot.cache_clear()

@@ -93,7 +93,7 @@ def _refer_main(name: str) -> Reference:
 
 
 def _this_process() -> str:
-    return f"process:{ids.boot_id()}:{os.getpid()}"
+    return f"process:{ids.of_this_boot()}:{os.getpid()}"
 
 
 def load(module: str, name: str, script: str | None = None) -> Callable[..., Any]:

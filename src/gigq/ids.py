@@ -8,6 +8,8 @@ from __future__ import annotations
 import functools
 import os
 
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
 
 def job_id() -> str:
     """A UUIDv7: sorts by creation, so inserts go to the end of the index."""
@@ -52,22 +54,33 @@ def _token_bytes(token: str) -> bytes:
     return bytes.fromhex(token)
 
 
-@functools.cache
 def boot_id() -> str:
-    """Names the running boot of this machine; marks and locks of another boot mean nothing."""
+    """Names the running boot of this machine; marks and locks of another boot mean nothing. Empty where nobody tells."""
     try:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            return file.read().strip()
+        return _boot_id()
     except OSError:
-        # Without it every process is its own boot: its marks charge nobody, which is the safe side.
-        return f"process-{os.getpid()}-{os.urandom(4).hex()}"
+        return ""
+
+
+@functools.cache
+def _boot_id() -> str:
+    with open(_BOOT_ID) as file:
+        return file.read().strip()
+
+
+@functools.cache
+def of_this_boot() -> str:
+    """As good as :func:`boot_id` to tell this process from those of all other boots."""
+    return boot_id() or os.urandom(16).hex()
 
 
 def process_birth(pid: int) -> str | None:
-    """When a process started, as its kernel tells it; None if it is gone (or cannot be asked)."""
+    """When a process started, as its kernel tells it; None if it is gone (or nobody tells), empty if that failed."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             stat = file.read()
-    except OSError:
+    except (FileNotFoundError, ProcessLookupError):
         return None
+    except OSError:  # no descriptor left
+        return ""
     return stat.rpartition(")")[2].split()[19]

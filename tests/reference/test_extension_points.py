@@ -128,7 +128,7 @@ def test_the_connections_are_those_that_the_subclass_gives(db: str) -> None:
 def test_what_a_subclass_submitted_is_as_durable_as_anything(own_queue: JobQueue) -> None:
     own_queue.submit(Job("one", jobs.nothing))
     with own_queue._store.engine.writing() as connection:
-        assert connection.execute("PRAGMA synchronous").fetchone()[0] == 2  # FULL
+        assert connection.execute("PRAGMA synchronous").fetchone()[0] == 3  # EXTRA
 
 
 def test_a_subclass_may_keep_its_queue_in_memory(employ: Employ) -> None:

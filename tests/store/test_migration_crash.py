@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import tracer
 from clocks import TurnedClock
-from legacy import FOLDER, Old
+from legacy import FOLDER, Old, state
 from processes import PATIENCE, run_code, start
 from stores import Hands, assert_sound
 
@@ -197,3 +202,57 @@ def test_the_fixtures_are_as_the_old_releases_left_them() -> None:
         with closing(sqlite3.connect(f"file:{path}?mode=ro&immutable=1", uri=True)) as connection:
             kind = connection.execute("SELECT type FROM sqlite_master WHERE name = 'jobs'").fetchone()
             assert kind == ("table",), f"{path} was opened, not a copy of it"
+
+
+# -- a kill at any write -----------------------------------------------------------------------------------------
+
+
+def migrate(path: Path, folder: Path, orders: tracer.Orders) -> int:
+    """Open it in a process that is traced; its exit code."""
+    orders.under, orders.names = (
+        str(folder.parent),
+        [f"{path}{suffix}" for suffix in ("", "-wal", "-journal")],
+    )
+    code = f"import gigq; gigq.JobQueue({str(path)!r}).close()"
+    return subprocess.run([*tracer.command(orders), sys.executable, "-c", code], timeout=PATIENCE).returncode
+
+
+@tracer.needed()
+@pytest.mark.parametrize(
+    ("release", "jobs", "every"),
+    [
+        ("0.5.1", FEW, 17),
+        *(pytest.param(release, (), 1, marks=pytest.mark.torture) for release in ("0.1.0", "0.3.0", "0.5.1")),
+    ],
+)
+def test_a_kill_at_any_write_or_sync_leaves_the_old_file_or_the_new_one(
+    tmp_path: Path, release: str, jobs: tuple[str, ...], every: int
+) -> None:
+    old = Old(release, tmp_path)
+    if jobs:
+        kept = ", ".join(f"'{old.id(label)}'" for label in jobs)
+        old.sql(f"DELETE FROM jobs WHERE id NOT IN ({kept})")
+    before = old.sql("SELECT * FROM jobs ORDER BY rowid")
+    statuses = {row[0]: row[1] for row in old.sql("SELECT id, status FROM jobs ORDER BY rowid")}
+    calls = ["pwrite64", "fdatasync", "fsync", "ftruncate", "unlink"]
+    found: list[str] = []
+    for at in range(1, 10_000, every):
+        folder = tmp_path / f"killed-{at}"
+        folder.mkdir()
+        path = folder / "jobs.db"
+        shutil.copyfile(old.path, path)
+        code = migrate(path, folder, tracer.Orders("", calls=calls, at=at))
+        found.append(state(path, before))
+        queue = JobQueue(path)
+        hands = Hands(queue._store, TurnedClock())
+        assert_sound(hands)
+        assert hands.statuses() == statuses
+        close_connections()
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    print(f"{release}: killed at {len(found) - 1} calls, {found.count('old')} times the old file was left")
+    assert found == sorted(found, reverse=True), "once it is new it stays so"
+    assert found[0] == "old"
+    assert found[-1] == "new"
+    assert len(found) > 5

@@ -52,7 +52,7 @@ def in_a_thread(action: Callable[[], T]) -> T:
 # -- durability --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("durability", "synchronous"), [("full", 2), ("normal", 1)])
+@pytest.mark.parametrize(("durability", "synchronous"), [("full", 3), ("normal", 1)])
 def test_the_durability_that_was_asked_for_is_the_one_in_force(
     db: str, durability: Durability, synchronous: int
 ) -> None:
@@ -67,7 +67,7 @@ def test_the_durability_that_was_asked_for_is_the_one_in_force(
 
 
 def test_full_is_the_default(db: str) -> None:
-    assert JobQueue(db)._get_connection().execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert JobQueue(db)._get_connection().execute("PRAGMA synchronous").fetchone()[0] == 3
 
 
 def test_two_durabilities_of_one_file_do_not_mix(db: str) -> None:
@@ -75,7 +75,7 @@ def test_two_durabilities_of_one_file_do_not_mix(db: str) -> None:
     found = [
         queue._get_connection().execute("PRAGMA synchronous").fetchone()[0] for queue in (full, normal, full)
     ]
-    assert found == [2, 1, 2]
+    assert found == [3, 1, 3]
 
 
 def test_an_unknown_durability_is_refused(db: str) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from gigq.store import migrations
+
 FOLDER = Path(__file__).parent.parent / "fixtures" / "legacy"
 ZONE = "America/New_York"
 RELEASES = ("0.1.0", "0.1.1", "0.2.0", "0.2.1", "0.3.0", "0.4.0", "0.5.0", "0.5.1")
@@ -41,6 +43,21 @@ class Old:
         """Put odd values into a row."""
         for column, value in columns.items():
             self.sql(f"UPDATE jobs SET {column} = ? WHERE id = ?", value, self.id(label))
+
+
+def state(path: Path, before: list[tuple[Any, ...]]) -> str:
+    """Whether a migrated file is the old one or the new one, if it is wholly one of them."""
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if version == 0:
+            assert "job" not in tables
+            assert connection.execute("SELECT * FROM jobs ORDER BY rowid").fetchall() == before
+            return "old"
+        assert version == migrations.NEWEST
+        assert not [name for name in tables if "old" in name or name == "jobs"]
+        return "new"
 
 
 def utc(naive: str | None) -> str | None:

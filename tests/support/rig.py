@@ -79,12 +79,12 @@ class Process:
 class Rig:
     """One torture: a database, a ledger, a log of kills, a seed, processes."""
 
-    def __init__(self, folder: Path, number: int | None = None) -> None:
+    def __init__(self, folder: Path, number: int | None = None, home: Path | None = None) -> None:
         self.seed = seed() if number is None else number
         self.dice = random.Random(self.seed)
         self.folder = folder
-        self.home = folder / "queue"
-        self.home.mkdir()
+        self.home = home or folder / "queue"
+        self.home.mkdir(exist_ok=home is not None)
         self.db = str(self.home / "jobs.db")
         self.ledger = folder / "ledger"
         self.kills: list[Kill] = []
@@ -165,6 +165,7 @@ class Rig:
                 process.signal(signal.SIGKILL)
                 process.wait()
         self.queue.close()
+        self.queue._store.engine.close()
         close_connections()
 
     # -- what happened -----------------------------------------------------------------------------------------

@@ -39,9 +39,14 @@ path = sys.argv[1]
 def mounted(monkeypatch: pytest.MonkeyPatch, folder: Path, *lines: str) -> None:
     """Have the mounts read from made-up text: lines of mountinfo, the last ones, or those after an ext4 root."""
     text = folder / "mountinfo"
-    root = "25 1 253:0 / / rw,relatime shared:1 - ext4 /dev/root rw"
-    text.write_text("\n".join([root, *lines, ""]), "utf-8")
+    text.write_text(mounts_text(*lines), "utf-8")
     monkeypatch.setattr(places, "_MOUNTS", text)
+
+
+def mounts_text(*lines: str) -> str:
+    """The same for a process of its own."""
+    root = "25 1 253:0 / / rw,relatime shared:1 - ext4 /dev/root rw"
+    return "\n".join([root, *lines, ""])
 
 
 def mount(point: str | Path, kind: str, source: str = "server:/export") -> str:
@@ -89,14 +94,14 @@ def give_to_nobody(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, megabytes: int = 8) -> Iterator[Path]:
-    """A file system of a given size; skips the test where none can be mounted."""
+def small_disk(folder: Path, megabytes: int = 8, inodes: int = 0) -> Iterator[Path]:
+    """A file system of a given size, 0 for as many inodes as one likes; skips the test where none can be mounted."""
     if not IS_ROOT or not sys.platform.startswith("linux"):
         pytest.skip("only root can mount a small file system")
     point = folder / "small"
     point.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "gigq-test", str(point)],
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,nr_inodes={inodes}", "gigq-test", str(point)],
         capture_output=True,
         check=False,
     )
@@ -120,6 +125,19 @@ def fill(folder: Path) -> Path:
         while True:
             file.write(b"x" * 4096)
     return ballast
+
+
+def take_inodes(folder: Path, left: int = 0) -> list[Path]:
+    """Use up the inodes of a file system but for a few; the files that took them."""
+    taken: list[Path] = []
+    with contextlib.suppress(OSError):
+        while True:
+            one = folder / f"ballast-{len(taken)}"
+            one.touch(exist_ok=False)
+            taken.append(one)
+    for _ in range(left):
+        taken.pop().unlink()
+    return taken
 
 
 @contextlib.contextmanager

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -69,6 +71,24 @@ def die(how: str, after: str | None = None) -> str:
         elif how == "segfault":
             ctypes.string_at(0)
         time.sleep(60)  # the signal is on its way
+    return mine.execution_id
+
+
+def take_all_descriptors(path: str, limit: int = 100) -> str:
+    """Leaves its process none until a file is there; ``<path>.taken`` says that they are gone."""
+    with ledger.run() as mine:
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, before[1]))
+        taken = []
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+        Path(path).with_suffix(".taken").symlink_to(path)  # which takes none
+        while not Path(path).exists():
+            time.sleep(0.005)
+        for fd in taken:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
     return mine.execution_id
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import torture_jobs
+import tracer
 from contention import contend
 from rig import QUICK, Rig, wait_until
 
@@ -93,21 +93,24 @@ def test_without_the_gate_unfair_waits_are_noticed(rig: Rig, make_rig: object) -
     assert ratios["none"] > 3 * ratios["gate"], rig.told(str(ratios))
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="counts what strace sees")
+@tracer.needed()
 @pytest.mark.parametrize("without", [[], ["fsync"]])
 def test_without_the_fsync_an_unsynced_acknowledgement_is_noticed(
     rig: Rig, tmp_path: Path, without: list[str]
 ) -> None:
     trace = tmp_path / "trace"
+    orders = tracer.Orders(
+        under=str(rig.folder), names=["/queue", "jobs.db", "jobs.db-wal"], record=str(trace)
+    )
     submitter = rig.submitter(
         jobs=50,
         kind="plain",
         without=without,
-        under=["strace", "-f", "-e", "trace=fdatasync,fsync", "-o", str(trace)],
+        under=tracer.command(orders),
     )
     assert submitter.wait() == 0, submitter.said()
     acked = len(rig.lines("acked"))
-    syncs = trace.read_text().count("sync(")
+    syncs = sum(event.call in ("fsync", "fdatasync") for event in tracer.await_events(trace))
     assert acked == 50
     # With the sync there is one for each acknowledgement at least; without it none but those of the beginning.
     assert (syncs >= acked) is (not without), f"{syncs} syncs for {acked} submits"

@@ -6,12 +6,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
-from jobs import add, cancelled_late, echo, fail, nothing, wait_for
+from jobs import add, cancelled_late, echo, fail, merge, nothing, wait_for
 from processes import wait_until
 
 from gigq import Job, JobQueue, Worker
+from gigq.errors import StoreFull
+from gigq.lease import Lease
+from gigq.store import Store
 from gigq.store.exchange import Claim
 from gigq.worker import waker
 from gigq.worker.seat import Seat
@@ -159,3 +163,46 @@ def test_a_late_thread_does_not_end_the_mark_of_another_run(db: str) -> None:
     assert not marks.read()[second].is_over
     marks.finish(0, second)
     assert marks.read()[second].is_over
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_a_job_whose_params_cannot_be_read_has_not_begun(
+    db: str, monkeypatch: pytest.MonkeyPatch, executor: Any
+) -> None:
+    queue = JobQueue(db)
+    real, broken = Store.params, [True]
+
+    def params(self: Store, lease: Lease) -> str:
+        if broken[0]:
+            raise StoreFull("the disk refused")
+        return real(self, lease)
+
+    monkeypatch.setattr(Store, "params", params)
+    job = queue.submit(Job("large", echo, params={"value": "x" * 100_000}, max_attempts=1))
+    with running(Worker(db, executor=executor)):
+        wait_until(lambda: queue.get_status(job)["retry_after"] is not None, "it is put off")
+        record = queue.get_status(job)
+        assert (record["status"], record["attempts"], record["executions"]) == ("pending", 0, [])
+        broken.clear()
+        broken.append(False)
+        wait_until(lambda: queue.get_status(job)["status"] == "completed", "it comes to pass")
+
+
+def test_process_one_does_not_charge_for_parents_that_cannot_be_read(
+    db: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = JobQueue(db)
+    parent = queue.submit(Job("parent", nothing))
+    job = queue.submit(Job("merge", merge, dependencies=[parent], max_attempts=1))
+    worker = Worker(db)
+    assert worker.process_one()
+
+    def parents(*_: object) -> NoReturn:
+        raise StoreFull("the disk refused")
+
+    monkeypatch.setattr(Store, "parents", parents)
+    assert worker.process_one()
+    record = queue.get_status(job)
+    assert (record["status"], record["attempts"], record["executions"]) == ("pending", 0, [])
+    assert record["retry_after"] is not None
+    worker.close()

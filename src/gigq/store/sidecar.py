@@ -24,6 +24,7 @@ from typing import Protocol
 
 from gigq.errors import StoreFull
 from gigq.marks import AREA, Mark, Marks, Place
+from gigq.store import shortage
 from gigq.store.gate import FileGate, Gate, ThreadGate
 from gigq.store.locks import Locks, open_locks
 from gigq.store.watch import Watch
@@ -81,7 +82,12 @@ class FileSidecar:
         return self._fd < 0
 
     def live(self, area: int) -> Life | None:
-        locks = open_locks(self._path)
+        try:
+            locks = open_locks(self._path)
+        except OSError as error:
+            if short := shortage.of_descriptors(self._path, error):
+                raise short from error
+            raise
         if not locks.lock(_LIFE + area, wait=False):
             locks.close()
             return None
@@ -97,7 +103,9 @@ class FileSidecar:
             _reserve(self._fd, offset, AREA)
             return Marks(mmap.mmap(self._fd, AREA, offset=offset), Place(self._path, offset))
         except OSError as error:
-            raise StoreFull(f"{self._path}: no room for a worker's start marks: {error.strerror}.") from error
+            raise shortage.of_descriptors(self._path, error) or StoreFull(
+                f"{self._path}: no room for a worker's start marks: {error.strerror}."
+            ) from error
 
     def share(self, area: int) -> Marks:
         return self.marks(area)

@@ -27,14 +27,15 @@ from gigq.errors import (
     StoreUnusable,
     StoreVersion,
 )
-from gigq.store import places
+from gigq.store import places, shortage
 from gigq.store.sidecar import FileSidecar, MemorySidecar, Sidecar
 
 T = TypeVar("T")
 
 Durability = Literal["full", "normal"]
 DURABILITIES: tuple[Durability, ...] = ("full", "normal")
-_SYNCHRONOUS = {"full": 2, "normal": 1}
+_SYNCHRONOUS = {"full": 3, "normal": 1}
+"""EXTRA is FULL, and with a rollback journal it also syncs the folder when the journal is deleted, which is its commit."""
 
 OLDEST = (3, 37, 0)
 """STRICT tables came with it."""
@@ -51,6 +52,7 @@ _REPLACED = (
     "{}: the database or its sidecar was replaced, renamed or deleted while in use. Nothing was stored; "
     "put the file back, or open the queue anew."
 )
+_DAMAGED = "{}: is damaged ({}). Run 'gigq db check', and restore a backup."
 
 
 class Connection(sqlite3.Connection):
@@ -188,6 +190,8 @@ def connect(path: str, durability: Durability = "full", *, create: bool = True) 
             return connection
     except sqlite3.Error as error:
         raise translate(error, path) from error
+    except UnicodeDecodeError as error:  # sqlite3 cannot spell the rubbish that SQLite quotes from the file
+        raise StoreUnusable(_DAMAGED.format(path, "its schema is rubbish")) from error
 
 
 def _open(path: str, name: str, durability: Durability) -> Connection:
@@ -221,7 +225,7 @@ def prepare(connection: sqlite3.Connection, durability: Durability) -> None:
     Raises:
         StoreUnusable: the durability that was asked for is not to be had.
     """
-    connection.execute(f"PRAGMA synchronous = {durability}")
+    connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
     if connection.execute("PRAGMA synchronous").fetchone()[0] != _SYNCHRONOUS[durability]:
         raise StoreUnusable(
             f"this SQLite does not accept synchronous = {durability}; gigq promises nothing on it."
@@ -253,7 +257,7 @@ def _check_place(path: str, *, create: bool) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        raise StoreUnusable(
+        raise shortage.behind(path, error) or StoreUnusable(
             f"{path}: cannot be created: {error.strerror}. Check the folder's permissions."
         ) from error
 
@@ -295,13 +299,15 @@ def translate(error: sqlite3.Error, path: str) -> GigQError:
     if code.startswith("SQLITE_NOTADB"):
         return StoreUnusable(f"{path}: is not a SQLite database. It was left as it is; name another file.")
     if code.startswith("SQLITE_CORRUPT"):
-        return StoreUnusable(f"{path}: is damaged ({text}). Run 'gigq db check', and restore a backup.")
+        return StoreUnusable(_DAMAGED.format(path, text))
     if code.startswith("SQLITE_READONLY"):
         return StoreUnusable(
             f"{path}: cannot be written ({text}). Check the mode of the file and its folder."
         )
     if code.startswith("SQLITE_CANTOPEN"):
-        return StoreUnusable(f"{path}: cannot be opened ({text}). Check the mode of the file and its folder.")
+        return shortage.behind(path) or StoreUnusable(
+            f"{path}: cannot be opened ({text}). Check the mode of the file and its folder."
+        )
     if code.startswith("SQLITE_IOERR"):
         return StoreFull(
             f"{path}: the disk refused ({text}, {code}). Check the disk and its free space, then try again."
@@ -646,7 +652,7 @@ def _open_sidecar(path: str) -> FileSidecar:
             try:
                 sidecar = _sidecars[place] = FileSidecar(place)
             except OSError as error:
-                raise StoreUnusable(
+                raise shortage.behind(path, error) or StoreUnusable(
                     f"{path}: its sidecar {place} cannot be opened: {error.strerror}. "
                     "gigq needs to write beside the database."
                 ) from error

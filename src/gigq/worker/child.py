@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any
 
 from gigq import callables, shield
-from gigq.errors import ParentResultsTooLarge
+from gigq.errors import ParentResultsTooLarge, StoreError
 from gigq.ids import mark_key
 from gigq.lease import Lease
 from gigq.marks import Place, open_marks
@@ -185,6 +185,8 @@ class Child:
         assert answer is not None  # noqa: S101 - just waited for
         if answer.refusal is not None:
             raise ParentResultsTooLarge(answer.refusal)
+        if answer.trouble is not None:
+            raise StoreError(answer.trouble)
         return answer
 
     # -- the listener ------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from gigq import log
-from gigq.errors import InvalidJob, ParentResultsTooLarge
+from gigq.errors import InvalidJob, ParentResultsTooLarge, StoreError, StoreReplaced
 from gigq.lease import Lease
 from gigq.worker import wire
 from gigq.worker.calls import Call
@@ -112,14 +112,18 @@ class _Answers:
         self._desk = desk
 
     def __call__(self, call: Call, ask: wire.Ask) -> wire.Answer:
-        answer = wire.Answer(ask.slot, None, None, None)
-        if ask.what == "params":
-            answer.params = self._desk.params(call)
-            return answer
+        answer = wire.Answer(ask.slot, None, None, None, None)
         try:
-            answer.parents = list(self._desk.parents(call, ask.limit))
+            if ask.what == "params":
+                answer.params = self._desk.params(call)
+            else:
+                answer.parents = list(self._desk.parents(call, ask.limit))
         except ParentResultsTooLarge as error:
             answer.refusal = str(error)
+        except StoreReplaced:
+            raise
+        except StoreError as error:
+            answer.trouble = str(error)
         return answer
 
 
@@ -128,7 +132,13 @@ def _given_parents(desk: Desk, leases: list[Lease]) -> dict[int, list[wire.Paren
     if not wanting:
         return {}
     given: dict[int, list[wire.ParentRow]] = {}
-    for parent in desk.store.parents(wanting, _GIVEN)[1]:
+    try:
+        parents = desk.store.parents(wanting, _GIVEN)[1]
+    except StoreReplaced:
+        raise
+    except StoreError:
+        return {}  # the children ask, and are told
+    for parent in parents:
         given.setdefault(parent.child, []).append((parent.id, parent.status, parent.result, parent.error))
     return given
 

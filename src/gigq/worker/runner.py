@@ -10,7 +10,7 @@ from types import CoroutineType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from gigq import binding, callables, codec
-from gigq.errors import FunctionUnavailable, InvalidValue
+from gigq.errors import FunctionUnavailable, InvalidValue, StoreError
 from gigq.lease import Lease
 from gigq.marks import Marks
 from gigq.status import End
@@ -54,6 +54,10 @@ class Office(Protocol[R_contra]):
         """Raises ParentResultsTooLarge above so many bytes."""
 
     def is_asked_to_stop(self, run: R_contra) -> bool: ...
+
+
+class _NotNow(Exception):
+    """What a function needs cannot be read now: it has not begun, and is not to be charged."""
 
 
 class Ended(NamedTuple):
@@ -165,12 +169,19 @@ class Runner(Generic[R]):
         self._marks.write(run.slot, run.key, started)
         function = self._function(facts)
         self._office.started(run)
-        params = codec.decode(self._office.params(run) if facts.params is None else facts.params)
-        params = binding.bind(function, params)
-        if facts.parents and _wants_parents(facts, function):
+        wants_parents = facts.parents and _wants_parents(facts, function)
+        parents: ParentRows = ()
+        try:
+            stored = self._office.params(run) if facts.params is None else facts.params
+            if wants_parents:
+                parents = self._office.parents(run, MAX_PARENT_RESULTS)
+        except StoreError as error:
+            raise _NotNow(str(error)) from error
+        params = binding.bind(function, codec.decode(stored))
+        if wants_parents:
             params["parent_results"] = {
                 parent: codec.decode(result) if status == "completed" else None
-                for parent, status, result, _ in self._office.parents(run, MAX_PARENT_RESULTS)
+                for parent, status, result, _ in parents
             }
         return function, params
 
@@ -212,6 +223,8 @@ class Runner(Generic[R]):
         return Ended("unstorable", ended, error=f"{why}\n\nThe function returned:\n{shown}")
 
     def _raised(self, error: BaseException) -> Ended:
+        if type(error) is _NotNow:
+            return Ended("unstarted", self._monotonic(), error=str(error))
         if issubclass(type(error), FunctionUnavailable):
             return Ended("unavailable", self._monotonic(), error=str(error))
         return Ended("raised", self._monotonic(), error=describe.error(error))

@@ -13,6 +13,8 @@ _PENDING = JobStatus.PENDING
 _GOOD_STATUS = JobStatus.COMPLETED.value
 _GOOD_RUN = "completed"
 CANCELLED = "cancelled while it ran"
+_NOT_NOW = 2 * SECOND
+"""Until a job is tried again that could not begin, because what it needs could not be read."""
 
 
 def returned(lease: Lease, started_at: int | None, ended_at: int, result: str | None) -> Settlement:
@@ -74,8 +76,13 @@ def decide(
     ended_at: int | None = None,
     error: str | None = None,
 ) -> Settlement:
-    """The settlement of a run; times in microseconds UTC, ``started_at`` None if it never started."""
+    """The settlement of a run; times in microseconds UTC, ``started_at`` None if it never started.
+
+    One that could not begin, with the reason as its ``error``, is tried again a little later.
+    """
     what = settle(end, lease, now, error, lease.module)
+    if end == "unstarted" and error is not None:
+        what = what._replace(due_at=now + _NOT_NOW)
     return Settlement(
         lease,
         what.status.value,

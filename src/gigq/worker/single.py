@@ -211,7 +211,7 @@ class Single:
         )
 
     def _settlement(self, call: Call, end: End, *, error: str | None) -> Settlement:
-        started_at = None if end == "unavailable" else self._started_at(call)
+        started_at = None if end in ("unavailable", "unstarted") else self._started_at(call)
         return settling.decide(call.lease, end, self._clock.now(), started_at=started_at, error=error)
 
     def _started_at(self, call: Call) -> int:

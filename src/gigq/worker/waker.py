@@ -16,7 +16,12 @@ class Waker:
         self._read, self._write = socket.socketpair()
         self._read.setblocking(False)
         self._write.setblocking(False)
-        self._selector = selectors.DefaultSelector()
+        try:
+            self._selector = selectors.DefaultSelector()
+        except OSError:
+            self._read.close()
+            self._write.close()
+            raise
         self._selector.register(self._read, selectors.EVENT_READ)
         self._watch: Watch | None = None
         self._rang = False

@@ -73,6 +73,8 @@ class Answer(Struct, array_like=True, tag=5):
     parents: list[ParentRow] | None
     refusal: str | None
     """Why there is no answer: what is asked for is too large to be passed."""
+    trouble: str | None
+    """Why there is none now: the database cannot be read."""
 
 
 class Close(Struct, array_like=True, tag=6):

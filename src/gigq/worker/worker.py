@@ -15,6 +15,7 @@ from gigq.clock import SYSTEM, Clock
 from gigq.errors import GigQError, InvalidJob, StoreError, StoreReplaced, WorkerFailed
 from gigq.queue import JobQueue
 from gigq.status import JobStatus
+from gigq.store import shortage
 from gigq.store.exchange import Claim
 from gigq.worker import capture, crew
 from gigq.worker.desk import Desk
@@ -259,7 +260,12 @@ class Worker:
 
     def _work(self) -> None:
         store, seat = self._queue._store, self._desk.seat()
-        waker = self._waker = Waker()
+        try:
+            waker = self._waker = Waker()
+        except OSError as error:
+            if short := shortage.of_descriptors(store.engine.name, error):
+                raise short from error
+            raise
         waker.listen(store.engine.sidecar.watch(waker.ring))
         self._desk.wake = waker.wake
         if self._options.executor == "process":

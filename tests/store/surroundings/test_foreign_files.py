@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import jobs
+import processes
 import pytest
+from processes import wait_until
 
 from gigq import Job, JobQueue, Worker, close_connections
 from gigq.errors import StoreUnusable, StoreVersion
@@ -119,6 +121,20 @@ def test_a_damaged_schema_is_named(db: str) -> None:
     assert Path(db).read_bytes() == before
 
 
+def test_a_schema_whose_words_are_no_text_is_named(db: str) -> None:
+    JobQueue(db).submit(Job("j", jobs.nothing))
+    close_connections()
+    with contextlib.closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_schema SET name = CAST(x'9f9f' AS TEXT), sql = 'CREATE rubbish' WHERE name = 'job'"
+        )
+    for opening in _OPENINGS:
+        with pytest.raises(StoreUnusable) as refused:
+            opening(db)
+        assert_damaged(db, refused)
+
+
 def test_a_truncated_file_is_named(db: str) -> None:
     queue = JobQueue(db)
     queue.submit_many([Job(f"j{n}", jobs.nothing) for n in range(300)])
@@ -160,3 +176,36 @@ def test_a_subclass_with_its_own_connection_is_refused_on_an_old_sqlite_too(
     for path in (":memory:", tmp_path / "own.db"):
         with contextlib.closing(sqlite3.connect(path)) as opened, pytest.raises(StoreVersion):
             Own(path)
+
+
+_WORK = """
+import sys
+from gigq import Worker
+Worker(sys.argv[1], grace=0.5).start()
+"""
+
+
+def test_a_worker_under_which_a_page_is_damaged_says_so_and_keeps_what_it_knows(
+    db: str, tmp_path: Path
+) -> None:
+    queue, go = JobQueue(db), tmp_path / "go"
+    job = queue.submit(processes.waiting(go))
+    working = processes.start(_WORK, db, cwd=tmp_path)
+    assert working.stderr is not None
+    try:
+        wait_until(lambda: processes.begun(go), "the job runs")
+        damage(db, "execution")
+        go.touch()
+        assert working.stderr.readline().startswith(f"gigq: {db}: is damaged")
+        later = queue.submit(Job("later", jobs.nothing))  # on sound pages
+        assert working.poll() is None
+        working.terminate()
+        said = working.communicate(timeout=processes.PATIENCE)[1]
+    finally:
+        working.kill()
+    assert working.returncode == 1, said
+    assert all(line.startswith(f"gigq: {db}: is damaged") for line in said.splitlines()), said
+    with contextlib.closing(sqlite3.connect(db)) as connection:
+        found = dict(connection.execute("SELECT id, status FROM job").fetchall())
+    assert found == {job: "running", later: "pending"}
+    assert Path(f"{go}.waits").read_text() == "begun\n"

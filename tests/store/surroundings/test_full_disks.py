@@ -14,9 +14,9 @@ import jobs
 import processes
 import pytest
 from processes import PATIENCE, wait_until
-from surroundings import fill, room, small_disk
+from surroundings import fill, room, small_disk, take_inodes
 
-from gigq import Job, JobQueue, Worker
+from gigq import Job, JobQueue, Worker, close_connections
 from gigq.errors import StoreFull
 from gigq.store import sqlite
 from gigq.store.sqlite import Connection, Durability
@@ -238,3 +238,62 @@ def test_on_a_disk_that_is_full_nothing_is_lost_and_nothing_runs_twice(small: Pa
         assert len(shown["executions"]) == 1
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+# -- inodes -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room and hardly an inode."""
+    with small_disk(tmp_path, inodes=20) as point:
+        yield point
+        close_connections()
+
+
+def assert_no_inode(path: Path, refused: pytest.ExceptionInfo[StoreFull]) -> None:
+    assert str(refused.value).startswith(f"{path}")
+    assert "no inode left" in str(refused.value)
+    assert "Nothing was stored; delete files" in str(refused.value)
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("left", range(5))
+def test_without_inodes_a_queue_says_so_and_works_later(few: Path, exists: bool, left: int) -> None:
+    path, before = few / "jobs.db", 0
+    if exists:
+        queue = JobQueue(path)
+        queue.submit(Job("before", jobs.nothing))
+        queue.close()
+        close_connections()
+        before = 1
+    taken = take_inodes(few, left)
+    if left < (
+        2 if exists else 4
+    ):  # the -wal (a journal before it) and the -shm; the database and its sidecar
+        with pytest.raises(StoreFull) as refused:
+            JobQueue(path).submit(Job("between", jobs.nothing))
+        assert_no_inode(path, refused)
+    else:
+        JobQueue(path).submit(Job("between", jobs.nothing))
+        before += 1
+    for ballast in taken:
+        ballast.unlink()
+    JobQueue(path).submit(Job("after", jobs.nothing))
+    assert JobQueue(path).stats()["pending"] == before + 1
+
+
+def test_who_is_at_work_needs_no_new_inode(few: Path, make_worker: Callable[..., Worker]) -> None:
+    path = few / "jobs.db"
+    queue = JobQueue(path)
+    worker = make_worker(queue)
+    queue.submit(Job("first", jobs.nothing))
+    assert worker.process_one()
+    taken = take_inodes(few)
+    for n in range(20):
+        queue.submit(Job(f"j{n}", jobs.echo, params={"value": LARGE[:20_000]}))
+    while worker.process_one():
+        pass
+    assert queue.stats()["completed"] == 21
+    for ballast in taken:
+        ballast.unlink()

@@ -145,7 +145,7 @@ def test_what_a_killed_process_left_beside_a_deleted_database_does_no_harm(tmp_p
     assert [shown["name"] for shown in queue.list_jobs()] == ["j"]
 
 
-@pytest.mark.parametrize(("durability", "value"), [("full", 2), ("normal", 1)])
+@pytest.mark.parametrize(("durability", "value"), [("full", 3), ("normal", 1)])
 def test_durability_is_what_sqlite_says_it_is(db: str, durability: Durability, value: int) -> None:
     queue = JobQueue(db, durability=durability)
     worker = Worker(db, durability=durability)
@@ -162,9 +162,9 @@ def test_durability_is_what_sqlite_says_it_is(db: str, durability: Durability, v
 
 def test_full_durability_is_the_default_and_each_has_its_own(db: str) -> None:
     normal, full = JobQueue(db, durability="normal"), JobQueue(db)
-    assert full._get_connection().execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert full._get_connection().execute("PRAGMA synchronous").fetchone()[0] == 3
     assert normal._get_connection().execute("PRAGMA synchronous").fetchone()[0] == 1
-    assert Worker(db)._get_connection().execute("PRAGMA synchronous").fetchone()[0] == 2
+    assert Worker(db)._get_connection().execute("PRAGMA synchronous").fetchone()[0] == 3
 
 
 @pytest.mark.parametrize("opening", [JobQueue, Worker])

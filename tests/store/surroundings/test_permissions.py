@@ -108,3 +108,26 @@ def test_where_no_sidecar_can_be_made_nothing_is_written(folder: Path, path: Pat
     assert f"{path}-lock" in said
     assert "Permission denied" in said
     assert path.read_bytes() == before
+
+
+def test_permission_that_is_taken_away_meanwhile_stops_nobody_who_has_the_file_open(path: Path) -> None:
+    code = """
+import os, threading
+queue = JobQueue(path)
+worker = Worker(path)
+assert worker.process_one()
+os.chmod(path, 0)
+tell(lambda: queue.submit(Job("open", jobs.nothing)) and None)
+tell(worker.process_one)
+other = threading.Thread(target=lambda: tell(lambda: queue.submit(Job("anew", jobs.nothing))))
+other.start()
+other.join()
+os.chmod(path, 0o600)
+tell(lambda: queue.submit(Job("later", jobs.nothing)) and None)
+tell(worker.process_one)
+worker.close()
+print(queue.stats()["completed"], queue.stats()["total"])
+"""
+    said = as_nobody(_TELL + code, path).splitlines()
+    refusal = f"StoreUnusable {path}: no permission to read it. Change its mode or owner."
+    assert said == ["None", "True", refusal, "None", "True", "4 4"]

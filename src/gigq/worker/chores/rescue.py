@@ -20,12 +20,14 @@ GRACE = 10 * SECOND
 
 def is_dead(row: WorkerRow, sidecar: Sidecar) -> bool:
     """Whether a worker that has not said good-bye will never do so."""
-    if row.boot != ids.boot_id():
+    here = ids.boot_id()
+    if row.boot and here and row.boot != here:
         return True
     if row.sidecar == sidecar.identity:
         return not sidecar.is_alive(row.area)
     # It holds its life lock on a sidecar that was replaced. Living, it will notice and stop.
-    return row.pid != os.getpid() and ids.process_birth(row.pid) != row.birth
+    born = ids.process_birth(row.pid)
+    return row.pid != os.getpid() and "" not in (born, row.birth) and born != row.birth
 
 
 class Rescue:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import sqlite3
 
     from gigq.store import Store
+    from gigq.store.connections import Durability
     from gigq.store.rows import NewJob
-    from gigq.store.sqlite import Durability
 
 
 class JobQueue:
@@ -224,7 +224,7 @@ class JobQueue:
     def close(self) -> None:
         """Close this thread's connection; the next call opens it anew."""
         if self._name != ":memory:":
-            from gigq.store.sqlite import close_connection
+            from gigq.store.connections import close_connection
 
             close_connection(self._name)
 
@@ -262,7 +262,7 @@ class JobQueue:
         """Gets a connection to the SQLite database with appropriate settings."""
         if self.db_path == ":memory:":
             return self._store.engine.connection()
-        from gigq.store.sqlite import thread_connection
+        from gigq.store.connections import thread_connection
 
         return thread_connection(self.db_path, self.durability, create=self._initialize)
 

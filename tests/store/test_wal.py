@@ -12,8 +12,8 @@ from clocks import TurnedClock
 from stores import Hands, new_job
 
 from gigq.store import Store, open_file
+from gigq.store.connections import connect
 from gigq.store.rows import NewJob
-from gigq.store.sqlite import connect
 
 MIB = 1024 * 1024
 

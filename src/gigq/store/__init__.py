@@ -9,7 +9,8 @@ import weakref
 from collections.abc import Callable
 
 from gigq.store.base import Store
-from gigq.store.sqlite import Durability, Sqlite, connect, path_of, thread_connection
+from gigq.store.connections import Durability, connect, path_of, thread_connection
+from gigq.store.sqlite import Sqlite
 
 __all__ = ["Store", "open_file", "open_memory", "open_store"]
 

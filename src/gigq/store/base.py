@@ -11,11 +11,12 @@ from typing import Any, NamedTuple, Protocol
 
 from gigq.errors import StoreError
 from gigq.status import CLEARABLE
-from gigq.store import exchange, graph, hosts, migrations, submission
+from gigq.store import clearing, exchange, graph, hosts, migrations, submission
 from gigq.store.exchange import Claim, Claimed
 from gigq.store.rows import Lease, NewJob, Settlement, WorkerRow
+from gigq.store.sessions import Session, Writing
 from gigq.store.sidecar import Life
-from gigq.store.sqlite import Session, Sqlite, Writing
+from gigq.store.sqlite import Sqlite
 from gigq.store.transaction import Transaction, as_json
 
 _PIECE = 2000
@@ -185,22 +186,14 @@ class Store:
 
     def _clear_status(self, status: str, before: int | None) -> int:
         """One pass over a status, newest first, a piece at a time."""
-        gone, cursor = 0, 2**63 - 1
+        gone, cursor = 0, clearing.FIRST
         while True:
             with self._reading() as tx:
-                candidates = tx.column(
-                    "clear_candidates", status=status, cursor=cursor, before=before, limit=_PIECE
-                )
+                candidates = clearing.candidates(tx, status, cursor, before)
             if not candidates:
                 return gone
             with self._writing() as tx:
-                jobs = as_json(tx.array("clear_choose", int, jobs=as_json(candidates)))
-                tx.run("count_jobs", jobs=jobs, sign=-1)
-                tx.run("clear_edges", jobs=jobs)
-                tx.run("clear_keep_id", jobs=jobs)
-                tx.run("clear_executions", jobs=jobs)
-                tx.run("clear_params", jobs=jobs)
-                gone += tx.run("clear_jobs", jobs=jobs)
+                gone += clearing.clear(tx, candidates)
             cursor = candidates[-1]
 
     def finish(self, now: int) -> None:

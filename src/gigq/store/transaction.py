@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from gigq.errors import StoreError
-from gigq.store.sqlite import translate
+from gigq.store.failures import translate
 from gigq.store.statements import load
 
 T = TypeVar("T")

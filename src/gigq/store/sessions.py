@@ -1,0 +1,148 @@
+"""Stretches of work on a thread's connection: reads, and write transactions under the gate."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from gigq import shield
+from gigq.errors import StoreBusy, StoreError
+from gigq.store.failures import patiently, translate
+
+if TYPE_CHECKING:
+    from gigq.store.sqlite import Sqlite
+
+T = TypeVar("T")
+
+
+class Session(Generic[T]):
+    """A stretch of work on this thread's connection; errors of SQLite come out translated.
+
+    Classes, not generators: an exception that comes while one is entered (Ctrl-C) must find the way back.
+    """
+
+    def __init__(self, engine: Sqlite, use: Callable[[sqlite3.Connection], T]) -> None:
+        self._engine = engine
+        self._use = use
+        self._depth = 0
+
+    def __enter__(self) -> T:
+        shield.enter()
+        try:
+            if self._takes_turns:
+                self._depth = self._engine.undo_interrupted()
+            return self._open()
+        except BaseException as error:
+            self._close()
+            if isinstance(error, sqlite3.Error):
+                raise translate(error, self._engine.name) from error
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            self._finish(error)
+        except sqlite3.Error as refused:
+            raise translate(refused, self._engine.name) from refused
+        finally:
+            self._close()
+        if isinstance(error, sqlite3.Error):
+            raise translate(error, self._engine.name) from error
+
+    @property
+    def _takes_turns(self) -> bool:
+        # One connection for all threads: nobody may read amid another's transaction.
+        return self._engine.path is None
+
+    def _open(self) -> T:
+        if self._takes_turns:
+            self._take_turn(self._engine.busy_timeout, None)
+        return self._use(self._engine.connection())
+
+    def _take_turn(self, wait: float, when_free: Callable[[], None] | None) -> None:
+        if not self._engine.sidecar.gate.acquire(wait, when_free):
+            raise StoreBusy(f"{self._engine.name}: others have been writing for too long. Try again.")
+
+    def _finish(self, error: BaseException | None) -> None:
+        pass
+
+    def _close(self) -> None:
+        try:
+            if self._takes_turns:
+                gate = self._engine.sidecar.gate
+                while gate.depth() > self._depth:
+                    gate.release()
+        finally:
+            shield.leave()
+
+
+class Writing(Session[T]):
+    """One write transaction: the gate, BEGIN IMMEDIATE, and COMMIT, or ROLLBACK if the block raises.
+
+    Raises:
+        StoreBusy: the turn did not come in time. Nothing was written.
+        StoreError: as :func:`gigq.store.failures.translate` says. Nothing was written.
+    """
+
+    def __init__(
+        self,
+        engine: Sqlite,
+        use: Callable[[sqlite3.Connection], T],
+        wait: float | None = None,
+        when_free: Callable[[], None] | None = None,
+        *,
+        ring: bool = True,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Args:
+        engine: whose.
+        use: what the block gets of the connection.
+        wait: seconds to wait for the turn; None is ``busy_timeout``, or what ``hurried`` says.
+        when_free: see :meth:`gigq.store.gate.Gate.acquire`.
+        ring: ring the bell after the commit.
+        then: called after the commit.
+        """
+        super().__init__(engine, use)
+        self._wait = engine.patience if wait is None else wait
+        self._when_free = when_free
+        self._ring = ring
+        self._then = then
+        self._connection: sqlite3.Connection | None = None
+
+    @property
+    def _takes_turns(self) -> bool:
+        return True
+
+    def _open(self) -> T:
+        deadline = time.monotonic() + self._wait
+        self._take_turn(self._wait, self._when_free)
+        connection = self._engine.connection()
+        if connection.in_transaction:
+            raise StoreError(
+                f"{self._engine.name}: this thread's connection is in a transaction. Commit it first."
+            )
+        self._connection = connection
+        # IMMEDIATE: a transaction that reads first and writes later fails at once beside another writer.
+        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), deadline - time.monotonic())
+        return self._use(connection)
+
+    def _finish(self, error: BaseException | None) -> None:
+        if error is not None or self._connection is None:
+            return
+        self._engine.refuse_orphan()
+        self._engine.commit(self._connection)
+        self._engine.refuse_orphan()  # it may have gone while COMMIT waited for the disk
+        if self._then is not None:
+            self._then()
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        committed = connection is not None and not connection.in_transaction
+        try:
+            if connection is not None and connection.in_transaction:
+                connection.execute("ROLLBACK")
+        finally:
+            super()._close()
+        if committed and self._ring:
+            self._engine.sidecar.ring()

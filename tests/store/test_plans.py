@@ -39,6 +39,8 @@ PLANS = {
     "last_seq": "sqlite_sequence:scan",
     "known_ids": "j:sqlite_autoindex_job_1",
     "insert_job": "",
+    "insert_job_params": "",
+    "count_job": "",
     "insert_jobs": "",
     "insert_params": "",
     "insert_edges": "",

@@ -18,6 +18,9 @@ from gigq.errors import StoreUnusable, StoreVersion
 from gigq.store import places
 from gigq.store.failures import patiently, translate
 
+File = tuple[int, int]
+"""Device and inode, which name a file wherever it lies."""
+
 Durability = Literal["full", "normal"]
 _SYNCHRONOUS = {"full": 2, "normal": 1}
 
@@ -32,8 +35,8 @@ _LARGEST_WAL = 32 * 1024 * 1024
 class Connection(sqlite3.Connection):
     """One that gigq opened and set up."""
 
-    file: tuple[int, int] | None = None
-    """Device and inode of the database when it was opened."""
+    file: File | None = None
+    """The database when it was opened."""
 
     unchanged: tuple[int, int] | None = None
     """Of one that takes the file for immutable: good as long as :func:`_unchanged` says this."""
@@ -55,7 +58,7 @@ class Connection(sqlite3.Connection):
 
 class _PerThread(threading.local):
     def __init__(self) -> None:
-        self.connections: dict[tuple[str, str], Connection] = {}
+        self.connections: dict[tuple[str, str, str], Connection] = {}
 
 
 _mine = _PerThread()
@@ -81,20 +84,27 @@ def close_connection(path: str) -> None:
 
 
 def thread_connection(
-    path: str, durability: Durability, purpose: str = "", *, create: bool = True
+    path: str, durability: Durability, purpose: str = "", *, create: bool = True, at: File | None = None
 ) -> Connection:
     """This thread's connection to a database, opened at the first call.
+
+    Args:
+        path: of the database.
+        durability: as :func:`prepare` sets it.
+        purpose: tells connections of one thread apart.
+        create: whether to make a file where there is none.
+        at: what :func:`file_at` has just said of the path, for a caller who has asked.
 
     Raises:
         StoreMissing: there is no such file, and ``create`` is False, or its folder does not exist.
         StoreUnusable: the path cannot be a database.
     """
-    key = (path, f"{durability} {purpose}")
+    key = (path, durability, purpose)
     connection = _mine.connections.get(key)
     if (
         connection is None
         or connection.closed
-        or connection.file != file_at(path)
+        or connection.file != (at or file_at(path))
         or (connection.unchanged and connection.unchanged != _unchanged(path))
     ):
         connection = _mine.connections[key] = connect(path, durability, create=create)
@@ -171,8 +181,8 @@ def _unchanged(path: str) -> tuple[int, int] | None:
     return None if os.path.exists(f"{path}-wal") else (stat.st_mtime_ns, stat.st_size)
 
 
-def file_at(path: str) -> tuple[int, int] | None:
-    """Device and inode of what is at a path; None for nothing."""
+def file_at(path: str) -> File | None:
+    """What is at a path; None for nothing."""
     try:
         stat = os.stat(path)
     except OSError:

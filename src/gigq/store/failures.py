@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from gigq.errors import GigQError, StoreBusy, StoreError, StoreFull, StoreUnusable
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL = 0.002
@@ -39,14 +40,16 @@ def translate(error: sqlite3.Error, path: str) -> GigQError:
     return StoreError(f"{path}: {text}")
 
 
-def patiently(action: Callable[[], T], seconds: float) -> T:
+def patiently(action: Callable[P, T], seconds: float, *args: P.args, **named: P.kwargs) -> T:
     """Do it as soon as somebody who does not use the gate lets go; the wait hears signals."""
-    deadline = time.monotonic() + seconds
+    deadline: float | None = None
     while True:
         try:
-            return action()
+            return action(*args, **named)
         except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() >= deadline:
+            now = time.monotonic()
+            deadline = now + seconds if deadline is None else deadline
+            if not is_busy(error) or now >= deadline:
                 raise
             time.sleep(_POLL)
 

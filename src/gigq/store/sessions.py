@@ -12,6 +12,7 @@ from gigq.errors import StoreBusy, StoreError
 from gigq.store.failures import patiently, translate
 
 if TYPE_CHECKING:
+    from gigq.store.gate import Gate
     from gigq.store.sqlite import Sqlite
 
 T = TypeVar("T")
@@ -23,16 +24,23 @@ class Session(Generic[T]):
     Classes, not generators: an exception that comes while one is entered (Ctrl-C) must find the way back.
     """
 
+    _turns = False
+    """Whether it waits for its turn."""
+
     def __init__(self, engine: Sqlite, use: Callable[[sqlite3.Connection], T]) -> None:
         self._engine = engine
         self._use = use
+        self._gate: Gate | None = None
         self._depth = 0
 
     def __enter__(self) -> T:
         shield.enter()
         try:
-            if self._takes_turns:
+            # In memory there is one connection for all threads: nobody may read amid another's transaction.
+            if self._turns or self._engine.path is None:
+                gate = self._engine.sidecar.gate
                 self._depth = self._engine.undo_interrupted()
+                self._gate = gate
             return self._open()
         except BaseException as error:
             self._close()
@@ -42,7 +50,8 @@ class Session(Generic[T]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:
-            self._finish(error)
+            if error is None:
+                self._finish()
         except sqlite3.Error as refused:
             raise translate(refused, self._engine.name) from refused
         finally:
@@ -50,31 +59,28 @@ class Session(Generic[T]):
         if isinstance(error, sqlite3.Error):
             raise translate(error, self._engine.name) from error
 
-    @property
-    def _takes_turns(self) -> bool:
-        # One connection for all threads: nobody may read amid another's transaction.
-        return self._engine.path is None
-
     def _open(self) -> T:
-        if self._takes_turns:
-            self._take_turn(self._engine.busy_timeout, None)
+        if self._gate is not None:
+            self._take_turn(self._gate, self._engine.busy_timeout, None)
         return self._use(self._engine.connection())
 
-    def _take_turn(self, wait: float, when_free: Callable[[], None] | None) -> None:
-        if not self._engine.sidecar.gate.acquire(wait, when_free):
+    def _take_turn(self, gate: Gate, wait: float, when_free: Callable[[], None] | None) -> None:
+        if not gate.acquire(wait, when_free):
             raise StoreBusy(f"{self._engine.name}: others have been writing for too long. Try again.")
 
-    def _finish(self, error: BaseException | None) -> None:
+    def _finish(self) -> None:
         pass
 
     def _close(self) -> None:
         try:
-            if self._takes_turns:
-                gate = self._engine.sidecar.gate
-                while gate.depth() > self._depth:
-                    gate.release()
+            self._leave()
         finally:
             shield.leave()
+
+    def _leave(self) -> None:
+        gate = self._gate
+        while gate is not None and gate.depth() > self._depth:
+            gate.release()
 
 
 class Writing(Session[T]):
@@ -84,6 +90,8 @@ class Writing(Session[T]):
         StoreBusy: the turn did not come in time. Nothing was written.
         StoreError: as :func:`gigq.store.failures.translate` says. Nothing was written.
     """
+
+    _turns = True
 
     def __init__(
         self,
@@ -110,13 +118,10 @@ class Writing(Session[T]):
         self._then = then
         self._connection: sqlite3.Connection | None = None
 
-    @property
-    def _takes_turns(self) -> bool:
-        return True
-
     def _open(self) -> T:
         deadline = time.monotonic() + self._wait
-        self._take_turn(self._wait, self._when_free)
+        assert self._gate is not None  # noqa: S101 - whoever writes takes turns
+        self._take_turn(self._gate, self._wait, self._when_free)
         connection = self._engine.connection()
         if connection.in_transaction:
             raise StoreError(
@@ -124,25 +129,26 @@ class Writing(Session[T]):
             )
         self._connection = connection
         # IMMEDIATE: a transaction that reads first and writes later fails at once beside another writer.
-        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), deadline - time.monotonic())
+        patiently(connection.execute, deadline - time.monotonic(), "BEGIN IMMEDIATE")
         return self._use(connection)
 
-    def _finish(self, error: BaseException | None) -> None:
-        if error is not None or self._connection is None:
-            return
-        self._engine.refuse_orphan()
-        self._engine.commit(self._connection)
-        self._engine.refuse_orphan()  # it may have gone while COMMIT waited for the disk
+    def _finish(self) -> None:
+        engine, connection = self._engine, self._connection
+        assert connection is not None  # noqa: S101 - opened
+        engine.refuse_lost_gate()
+        engine.commit(connection)
+        # Into a file that was moved away all this succeeds: who asked for it must not take it for stored.
+        engine.refuse_orphan()
         if self._then is not None:
             self._then()
 
-    def _close(self) -> None:
+    def _leave(self) -> None:
         connection, self._connection = self._connection, None
         committed = connection is not None and not connection.in_transaction
         try:
-            if connection is not None and connection.in_transaction:
+            if connection is not None and not committed:
                 connection.execute("ROLLBACK")
         finally:
-            super()._close()
+            super()._leave()
         if committed and self._ring:
             self._engine.sidecar.ring()

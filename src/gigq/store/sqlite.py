@@ -8,11 +8,11 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from gigq.errors import StoreBusy, StoreReplaced, StoreUnusable
 from gigq.store import places
-from gigq.store.connections import BUSY_TIMEOUT, Connection, Durability, check_library, file_at, prepare
+from gigq.store.connections import BUSY_TIMEOUT, Connection, Durability, File, check_library, file_at, prepare
 from gigq.store.failures import patiently, translate
 from gigq.store.sessions import Session, Writing
 from gigq.store.sidecar import FileSidecar, MemorySidecar, Sidecar
@@ -32,10 +32,15 @@ class Sqlite:
 
     def __init__(
         self,
-        get_connection: Callable[[str], sqlite3.Connection],
+        get_connection: Callable[[str, File | None], sqlite3.Connection],
         path: str | None,
         durability: Durability,
     ) -> None:
+        """Args:
+        get_connection: gives this thread's connection for a purpose; told which file the path names, if that is known.
+        path: of the database; None for one in memory.
+        durability: as :func:`gigq.store.connections.prepare` sets it.
+        """
         check_library()
         self._get_connection = get_connection
         self.path = path
@@ -44,8 +49,8 @@ class Sqlite:
         self._opening = threading.Lock()
         self.busy_timeout = BUSY_TIMEOUT
         self._hurry = threading.local()
-        self.file: tuple[int, int] | None = None
-        """Device and inode of the database at the first use; another one at the path is not ours."""
+        self.file: File | None = None
+        """The database at the first use; another one at the path is not ours."""
         self.orphaned = False
         """Whether that was noticed: this engine will not write again."""
 
@@ -163,12 +168,9 @@ class Sqlite:
         Raises:
             StoreReplaced: it belongs to another file than the one this engine has worked on.
         """
-        if self.file is not None and self.path is not None and file_at(self.path) != self.file:
-            self.orphaned = (
-                True  # to ask for a connection now might put a new file in the place of a moved one
-            )
-            raise StoreReplaced(_REPLACED.format(self.path))
-        connection = self._get_connection(purpose)
+        if self.file is not None:
+            self.refuse_orphan()  # to ask for a connection now might put a new file in the place of a moved one
+        connection = self._get_connection(purpose, self.file)
         if not isinstance(connection, Connection):  # somebody's own _get_connection
             if self.file is None and self.path is not None:
                 places.refuse_network(self.path)
@@ -176,14 +178,22 @@ class Sqlite:
         if self.file is None and self.path is not None:
             self.file = file_at(self.path)
         elif isinstance(connection, Connection) and connection.file != self.file:
-            self.orphaned = True  # opened by another thread before, or after, the file was replaced
-            raise StoreReplaced(_REPLACED.format(self.path))
+            self._refuse()  # opened by another thread before, or after, the file was replaced
         return connection
 
     def refuse_orphan(self) -> None:
-        if self.path is not None and self.is_replaced():
-            self.orphaned = True
-            raise StoreReplaced(_REPLACED.format(self.path))
+        """StoreReplaced where the path names another file than this engine works on, or none."""
+        if self.path is not None and self.file is not None and file_at(self.path) != self.file:
+            self._refuse()
+
+    def refuse_lost_gate(self) -> None:
+        """StoreReplaced where the path of the sidecar names another file: who opens it now does not wait for us."""
+        if self._sidecar is not None and self._sidecar.is_replaced():
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        self.orphaned = True
+        raise StoreReplaced(_REPLACED.format(self.path))
 
     def commit(self, connection: sqlite3.Connection) -> None:
         """COMMIT, and copy the WAL back if it has become large.
@@ -197,7 +207,7 @@ class Sqlite:
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_AT}")
         try:
             # With a rollback journal it waits for those who are just reading.
-            patiently(lambda: connection.execute("COMMIT"), self.patience)
+            patiently(connection.execute, self.patience, "COMMIT")
         finally:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
 

@@ -130,7 +130,7 @@ class Store:
         """
         order = submission.plan(jobs)
         try:
-            with self._writing() as tx:
+            with self._writing(light=order.is_light) as tx:
                 submission.insert(tx, order, now)
         except StoreError as error:
             if type(error) is StoreError:  # one of the jobs is to blame

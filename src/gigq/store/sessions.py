@@ -101,6 +101,7 @@ class Writing(Session[T]):
         when_free: Callable[[], None] | None = None,
         *,
         ring: bool = True,
+        light: bool = False,
         then: Callable[[], None] | None = None,
     ) -> None:
         """Args:
@@ -109,12 +110,14 @@ class Writing(Session[T]):
         wait: seconds to wait for the turn; None is ``busy_timeout``, or what ``hurried`` says.
         when_free: see :meth:`gigq.store.gate.Gate.acquire`.
         ring: ring the bell after the commit.
+        light: it writes a few pages; see :meth:`gigq.store.sqlite.Sqlite.commit`.
         then: called after the commit.
         """
         super().__init__(engine, use)
         self._wait = engine.patience if wait is None else wait
         self._when_free = when_free
         self._ring = ring
+        self._light = light
         self._then = then
         self._connection: sqlite3.Connection | None = None
 
@@ -136,7 +139,7 @@ class Writing(Session[T]):
         engine, connection = self._engine, self._connection
         assert connection is not None  # noqa: S101 - opened
         engine.refuse_lost_gate()
-        engine.commit(connection)
+        engine.commit(connection, light=self._light)
         # Into a file that was moved away all this succeeds: who asked for it must not take it for stored.
         engine.refuse_orphan()
         if self._then is not None:

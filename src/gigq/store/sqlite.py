@@ -21,6 +21,11 @@ T = TypeVar("T")
 
 _CHECKPOINT_AT = 4096
 """Pages in the WAL that make a commit copy them back [m: 1024 costs a tenth of a drain, 16384 a long pause]."""
+_LIGHT_CHECKPOINT_AT = 1000
+"""The same for commits of a few pages, which are mostly the same ones, so that copying them back costs little, while
+a WAL that grows makes them wait for the file system [m: 402 us a submit; 487 until it has grown to 4096]."""
+_LOOK_EVERY = 16
+"""Light commits: two statements more than COMMIT itself [m: 5 us]."""
 _REPLACED = (
     "{}: the database or its sidecar was replaced, renamed or deleted while in use. Nothing was stored; "
     "put the file back, or open the queue anew."
@@ -49,6 +54,8 @@ class Sqlite:
         self._opening = threading.Lock()
         self.busy_timeout = BUSY_TIMEOUT
         self._hurry = threading.local()
+        self._light = 0
+        """Light commits so far."""
         self.file: File | None = None
         """The database at the first use; another one at the path is not ours."""
         self.orphaned = False
@@ -195,16 +202,18 @@ class Sqlite:
         self.orphaned = True
         raise StoreReplaced(_REPLACED.format(self.path))
 
-    def commit(self, connection: sqlite3.Connection) -> None:
-        """COMMIT, and copy the WAL back if it has become large.
+    def commit(self, connection: sqlite3.Connection, *, light: bool = False) -> None:
+        """COMMIT, and copy the WAL back if it has become large; one that is light looks at that now and then.
 
         By SQLite itself, which alone knows how much of the file is in use: it writes over it from the start
         [m: 290 us a durable commit; 470 where the file is truncated and grows again]. A failure of that loses nothing.
         """
-        if self.path is None:
-            connection.execute("COMMIT")
+        if light:
+            self._light += 1  # under the gate
+        if self.path is None or (light and self._light % _LOOK_EVERY):
+            patiently(connection.execute, self.patience, "COMMIT")
             return
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_AT}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LIGHT_CHECKPOINT_AT if light else _CHECKPOINT_AT}")
         try:
             # With a rollback journal it waits for those who are just reading.
             patiently(connection.execute, self.patience, "COMMIT")

@@ -16,6 +16,8 @@ _PIECE = 5000
 """Jobs in one statement: bounds the JSON text, not the transaction."""
 _BYTES = 16 * 1024 * 1024
 """Of params in one statement."""
+_SMALL = 4096
+"""Bytes of params that are hardly more than a page."""
 
 
 class Plan(NamedTuple):
@@ -26,6 +28,11 @@ class Plan(NamedTuple):
     """Id -> place in ``jobs``."""
     outside: list[str]
     """Ids of parents that must be in the queue already."""
+
+    @property
+    def is_light(self) -> bool:
+        """Whether it touches a few pages."""
+        return len(self.jobs) == 1 and not self.outside and len(self.jobs[0].params) <= _SMALL
 
 
 def plan(jobs: list[NewJob]) -> Plan:

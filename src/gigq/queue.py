@@ -77,7 +77,10 @@ class JobQueue:
             InvalidJob: The job cannot be accepted (DuplicateJob, UnknownParent and InvalidValue are kinds of it).
             StoreError: It could not be stored. Either way nothing was written.
         """
-        return self.submit_many([job])[0]
+        callables.end_load()
+        self._store.submit(_rows([job]), self.clock.now())
+        log.submitted(job.id, job.name)
+        return job.id
 
     def submit_many(self, jobs: Iterable[Job]) -> list[str]:
         """
@@ -308,21 +311,29 @@ def _known_status(status: JobStatus | str | None) -> str | None:
 def _rows(jobs: list[Job]) -> list[NewJob]:
     from gigq.store.rows import NewJob
 
+    if len(jobs) == 1:
+        [job] = jobs
+        _check(job)
+        return [_row(NewJob, job, callables.refer(job.function))]
     references: dict[int, tuple[Any, callables.Reference]] = {}
     """By the identity of the function, which is kept with it: many jobs have few of them."""
     rows = []
     for job in jobs:
-        if not isinstance(job, Job):
-            raise InvalidJob(
-                f"submit: a Job is needed, not {type(job).__name__}; a @task has .submit(queue, ...)"
-            )
-        job.check()
+        _check(job)
         function = job.function
         known = references.get(id(function))
         if known is None:
             known = references[id(function)] = (function, callables.refer(function))
         rows.append(_row(NewJob, job, known[1]))
     return rows
+
+
+def _check(job: Job) -> None:
+    if not isinstance(job, Job):
+        raise InvalidJob(
+            f"submit: a Job is needed, not {type(job).__name__}; a @task has .submit(queue, ...)"
+        )
+    job.check()
 
 
 def _row(new: type[NewJob], job: Job, reference: callables.Reference) -> NewJob:

@@ -109,7 +109,8 @@ class Store:
 
     def _writing(self, **how: Any) -> Writing[Transaction]:
         self.initialize()
-        return self.engine.writing(use=self._begun, then=self._committed, **how)
+        then = self._committed if self._new_host else None
+        return Writing(self.engine, self._begun, then=then, **how)
 
     def _begun(self, connection: sqlite3.Connection) -> Transaction:
         tx = Transaction(connection)

@@ -32,6 +32,15 @@ _REPLACED = (
 )
 
 
+class _Hurry(threading.local):
+    """What one thread is about; class attributes, since a missing one takes five times as long to ask for."""
+
+    seconds: float | None = None
+    """How long it waits for its turn, where that is not the engine's patience."""
+    held = 0
+    """How often it holds the gate for somebody's own SQL."""
+
+
 class Sqlite:
     """The engine under a store: one database, reached through whatever gives connections to it."""
 
@@ -53,7 +62,7 @@ class Sqlite:
         self._sidecar: FileSidecar | MemorySidecar | None = None if path else MemorySidecar()
         self._opening = threading.Lock()
         self.busy_timeout = BUSY_TIMEOUT
-        self._hurry = threading.local()
+        self._hurry = _Hurry()
         self._light = 0
         """Light commits so far."""
         self.file: File | None = None
@@ -92,8 +101,8 @@ class Sqlite:
     @property
     def patience(self) -> float:
         """Seconds that this thread waits for somebody who holds a lock."""
-        seconds: float = getattr(self._hurry, "seconds", self.busy_timeout)
-        return seconds
+        seconds = self._hurry.seconds
+        return self.busy_timeout if seconds is None else seconds
 
     @contextlib.contextmanager
     def hurried(self, seconds: float) -> Iterator[None]:
@@ -102,7 +111,7 @@ class Sqlite:
         try:
             yield
         finally:
-            del self._hurry.seconds
+            self._hurry.seconds = None
 
     @contextlib.contextmanager
     def holding_turn(self) -> Iterator[bool]:
@@ -125,7 +134,7 @@ class Sqlite:
             How often this thread holds the gate rightly.
         """
         gate = self.sidecar.gate
-        rightly: int = getattr(self._hurry, "held", 0)
+        rightly = self._hurry.held
         if gate.depth() > rightly:
             connection = self.connection()
             if connection.in_transaction:

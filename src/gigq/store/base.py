@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from gigq.errors import StoreError
 from gigq.status import CLEARABLE
 from gigq.store import clearing, exchange, graph, hosts, migrations, submission
-from gigq.store.exchange import Claim, Claimed
+from gigq.store.exchange import Batch, Claim, Claimed
 from gigq.store.rows import Lease, NewJob, Settlement, WorkerRow
 from gigq.store.sessions import Session, Writing
 from gigq.store.sidecar import Life
@@ -131,7 +131,7 @@ class Store:
         """
         order = submission.plan(jobs)
         try:
-            with self._writing(light=order.is_light) as tx:
+            with self._writing(small=order.is_small) as tx:
                 submission.insert(tx, order, now)
         except StoreError as error:
             if type(error) is StoreError:  # one of the jobs is to blame
@@ -267,10 +267,11 @@ class Store:
             StoreError: the database cannot be written at all now. Nothing was written.
         """
         try:
-            batch = exchange.Batch(settlements)
-            with self._writing(wait=wait, when_free=when_free, ring=bool(settlements)) as tx:
+            batch = Batch(settlements)
+            ring = bool(settlements)
+            with self._writing(wait=wait, when_free=when_free, ring=ring, small=batch.is_small) as tx:
                 exchange.settle(tx, batch, now)
-                claimed = self._move_on(tx, claim, now)
+                claimed = self._move_on(tx, batch, claim, now)
             return Exchanged(claimed.read() if claimed else [], [], [])
         except exchange.LostLease:
             pass
@@ -279,13 +280,17 @@ class Store:
                 raise
         with self._writing(wait=wait, when_free=when_free) as tx:
             lost, refused = exchange.settle_one_by_one(tx, settlements, now, late=late)
-            claimed = self._move_on(tx, claim, now)
+            claimed = self._move_on(tx, None, claim, now)
         return Exchanged(claimed.read() if claimed else [], lost, refused)
 
-    def _move_on(self, tx: Transaction, claim: Claim | None, now: int) -> Claimed | None:
+    def _move_on(
+        self, tx: Transaction, settled: Batch | None, claim: Claim | None, now: int
+    ) -> Claimed | None:
         graph.go_on(tx, now)
         tx.run("promote", now=now, limit=_PIECE)
-        return exchange.claim(tx, claim, now) if claim is not None and claim.want > 0 else None
+        claimed = exchange.claim(tx, claim, now) if claim is not None and claim.want > 0 else None
+        exchange.count(tx, settled, claimed)
+        return claimed
 
     def hasten(self, lease: Lease, due_at: int | None) -> None:
         """Let a retry go that waited for its abandoned thread."""

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_FEW_ROWS = 32
+"""Rows that lie on some ten pages."""
+
 
 class Session(Generic[T]):
     """A stretch of work on this thread's connection; errors of SQLite come out translated.
@@ -101,7 +104,7 @@ class Writing(Session[T]):
         when_free: Callable[[], None] | None = None,
         *,
         ring: bool = True,
-        light: bool = False,
+        small: bool = False,
         then: Callable[[], None] | None = None,
     ) -> None:
         """Args:
@@ -110,14 +113,15 @@ class Writing(Session[T]):
         wait: seconds to wait for the turn; None is ``busy_timeout``, or what ``hurried`` says.
         when_free: see :meth:`gigq.store.gate.Gate.acquire`.
         ring: ring the bell after the commit.
-        light: it writes a few pages; see :meth:`gigq.store.sqlite.Sqlite.commit`.
+        small: the values it writes are; if the rows are few too, it ends in a light commit.
         then: called after the commit.
         """
         super().__init__(engine, use)
         self._wait = engine.patience if wait is None else wait
         self._when_free = when_free
         self._ring = ring
-        self._light = light
+        self._small = small
+        self._changes = 0
         self._then = then
         self._connection: sqlite3.Connection | None = None
 
@@ -131,6 +135,7 @@ class Writing(Session[T]):
                 f"{self._engine.name}: this thread's connection is in a transaction. Commit it first."
             )
         self._connection = connection
+        self._changes = connection.total_changes
         # IMMEDIATE: a transaction that reads first and writes later fails at once beside another writer.
         patiently(connection.execute, deadline - time.monotonic(), "BEGIN IMMEDIATE")
         return self._use(connection)
@@ -139,7 +144,8 @@ class Writing(Session[T]):
         engine, connection = self._engine, self._connection
         assert connection is not None  # noqa: S101 - opened
         engine.refuse_lost_gate()
-        engine.commit(connection, light=self._light)
+        light = self._small and connection.total_changes - self._changes <= _FEW_ROWS
+        engine.commit(connection, light=light)
         # Into a file that was moved away all this succeeds: who asked for it must not take it for stored.
         engine.refuse_orphan()
         if self._then is not None:

@@ -30,9 +30,9 @@ class Plan(NamedTuple):
     """Ids of parents that must be in the queue already."""
 
     @property
-    def is_light(self) -> bool:
-        """Whether it touches a few pages."""
-        return len(self.jobs) == 1 and not self.outside and len(self.jobs[0].params) <= _SMALL
+    def is_small(self) -> bool:
+        """Whether its values are."""
+        return len(self.jobs) == 1 and len(self.jobs[0].params) <= _SMALL
 
 
 def plan(jobs: list[NewJob]) -> Plan:

@@ -11,6 +11,7 @@ import pytest
 from clocks import TurnedClock
 from stores import Hands, new_job
 
+from gigq import JobQueue
 from gigq.store import Store, open_file
 from gigq.store.connections import connect
 from gigq.store.rows import NewJob
@@ -48,6 +49,18 @@ def test_the_wal_stays_small_in_a_long_run(db: str, hands: Hands) -> None:
 def test_single_submits_keep_the_wal_smaller_still(db: str, hands: Hands) -> None:
     for number in range(1500):
         hands.submit(f"{number}")
+    assert MIB < Path(f"{db}-wal").stat().st_size < 6 * MIB
+
+
+def test_so_do_programs_that_submit_one_job_and_end(db: str, clock: TurnedClock) -> None:
+    JobQueue(db)
+    with contextlib.closing(connect(db)) as reader:  # keeps the last one to go from folding the WAL
+        reader.execute("SELECT count(*) FROM job").fetchone()
+        for number in range(700):
+            short_lived = open_file(db, "normal", create=True)
+            Hands(short_lived, clock).submit(f"{number}")
+            short_lived.engine.close()
+            del short_lived
     assert MIB < Path(f"{db}-wal").stat().st_size < 6 * MIB
 
 

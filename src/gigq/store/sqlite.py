@@ -217,9 +217,12 @@ class Sqlite:
         By SQLite itself, which alone knows how much of the file is in use: it writes over it from the start
         [m: 290 us a durable commit; 470 where the file is truncated and grows again]. A failure of that loses nothing.
         """
+        looks = self.path is not None
         if light:
+            # The first one does: there are programs that submit one job and end, beside others that only read.
+            looks = looks and self._light % _LOOK_EVERY == 0
             self._light += 1  # under the gate
-        if self.path is None or (light and self._light % _LOOK_EVERY):
+        if not looks:
             patiently(connection.execute, self.patience, "COMMIT")
             return
         connection.execute(f"PRAGMA wal_autocheckpoint = {_LIGHT_CHECKPOINT_AT if light else _CHECKPOINT_AT}")

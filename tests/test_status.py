@@ -26,7 +26,7 @@ NOW = 1_000_000_000
 ENDS: tuple[End, ...] = typing.get_args(End)
 CHARGED: tuple[End, ...] = ("returned", "unstorable", "raised", "timeout", "cancelled")
 STARTED: tuple[End, ...] = (*CHARGED, "died", "stopped")
-UNCHARGED: tuple[End, ...] = ("stopped", "unstarted", "unavailable")
+UNCHARGED: tuple[End, ...] = ("stopped", "unstarted", "hindered", "unavailable")
 
 
 @dataclass

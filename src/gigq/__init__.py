@@ -31,13 +31,13 @@ from gigq.workflow import Workflow
 __version__ = "0.6.0"
 
 if TYPE_CHECKING:
-    from gigq.store.sqlite import close_connections
+    from gigq.store.connections import close_connections
     from gigq.worker import Worker, current_job
 
 _LAZY = {
     "Worker": "gigq.worker",
     "current_job": "gigq.worker",
-    "close_connections": "gigq.store.sqlite",
+    "close_connections": "gigq.store.connections",
 }
 """What pulls in the database and the worker comes at first use: a program that only declares tasks starts fast."""
 

@@ -16,7 +16,7 @@ from gigq.errors import Refused, StoreError, StoreMissing
 from gigq.queue import JobQueue
 from gigq.status import TERMINAL
 from gigq.store import inspection, migrations
-from gigq.store.sqlite import Durability
+from gigq.store.connections import Durability
 from gigq.worker.chores.rescue import is_dead
 from gigq.worker.waker import Waker
 

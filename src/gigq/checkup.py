@@ -18,7 +18,7 @@ from gigq.errors import GigQError
 from gigq.queue import JobQueue
 from gigq.status import JobStatus
 from gigq.store import inspection, migrations, places
-from gigq.store.sqlite import OLDEST
+from gigq.store.connections import OLDEST
 
 Level = Literal["ok", "warn", "bad"]
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import sqlite3
 
     from gigq.store import Store
+    from gigq.store.connections import Durability
     from gigq.store.rows import NewJob
-    from gigq.store.sqlite import Durability
 
 
 class JobQueue:
@@ -85,7 +85,10 @@ class JobQueue:
             InvalidJob: The job cannot be accepted (DuplicateJob, UnknownParent and InvalidValue are kinds of it).
             StoreError: It could not be stored. Either way nothing was written.
         """
-        return self.submit_many([job])[0]
+        callables.end_load()
+        self._store.submit(_rows([job], self.max_params), self.clock.now())
+        log.submitted(job.id, job.name)
+        return job.id
 
     def submit_many(self, jobs: Iterable[Job]) -> list[str]:
         """
@@ -248,7 +251,7 @@ class JobQueue:
     def close(self) -> None:
         """Close this thread's connection; the next call opens it anew."""
         if self._name != ":memory:":
-            from gigq.store.sqlite import close_connection
+            from gigq.store.connections import close_connection
 
             close_connection(self._name)
 
@@ -286,7 +289,7 @@ class JobQueue:
         """Gets a connection to the SQLite database with appropriate settings."""
         if self.db_path == ":memory:":
             return self._store.engine.connection()
-        from gigq.store.sqlite import thread_connection
+        from gigq.store.connections import thread_connection
 
         connection = thread_connection(self.db_path, self.durability, create=self._initialize)
         connection.lent = True
@@ -334,21 +337,29 @@ def _known_status(status: JobStatus | str | None) -> str | None:
 def _rows(jobs: list[Job], max_params: int) -> list[NewJob]:
     from gigq.store.rows import NewJob
 
+    if len(jobs) == 1:
+        [job] = jobs
+        _check(job)
+        return [_row(NewJob, job, callables.refer(job.function), max_params)]
     references: dict[int, tuple[Any, callables.Reference]] = {}
     """By the identity of the function, which is kept with it: many jobs have few of them."""
     rows = []
     for job in jobs:
-        if not isinstance(job, Job):
-            raise InvalidJob(
-                f"submit: a Job is needed, not {type(job).__name__}; a @task has .submit(queue, ...)"
-            )
-        job.check()
+        _check(job)
         function = job.function
         known = references.get(id(function))
         if known is None:
             known = references[id(function)] = (function, callables.refer(function))
         rows.append(_row(NewJob, job, known[1], max_params))
     return rows
+
+
+def _check(job: Job) -> None:
+    if not isinstance(job, Job):
+        raise InvalidJob(
+            f"submit: a Job is needed, not {type(job).__name__}; a @task has .submit(queue, ...)"
+        )
+    job.check()
 
 
 def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int) -> NewJob:

@@ -48,9 +48,23 @@ PARENT_POLICIES: tuple[OnParentFailure, ...] = ("cancel", "run", "wait")
 MAX_CRASHES = 3
 
 End = Literal[
-    "returned", "unstorable", "raised", "timeout", "cancelled", "died", "stopped", "unstarted", "unavailable"
+    "returned",
+    "unstorable",
+    "raised",
+    "timeout",
+    "cancelled",
+    "died",
+    "stopped",
+    "unstarted",
+    "hindered",
+    "unavailable",
 ]
-"""How a run ended, seen from outside: the left column of the table in the contract."""
+"""How a run ended, seen from outside: the left column of the table in the contract. ``hindered``: what its function
+needs could not be read, so that it has not begun."""
+
+NOT_BEGUN = frozenset[End]({"unstarted", "hindered", "unavailable"})
+_HINDERED = 2_000_000
+"""Microseconds until a hindered job is tried again."""
 
 RunStatus = Literal["completed", "failed", "timeout", "cancelled", "crashed", "released", "superseded"]
 
@@ -114,6 +128,8 @@ def settle(end: End, job: Facts, now: int, error: str | None = None, module: str
             return Decision(JobStatus.PENDING, "released", error=error)
         case "unstarted":
             return Decision(JobStatus.PENDING, None)
+        case "hindered":
+            return Decision(JobStatus.PENDING, None, due_at=now + _HINDERED)
         case "unavailable":
             return Decision(JobStatus.PENDING, None, held_by=f"import:{module}", error=error)
 

@@ -13,9 +13,9 @@ import pytest
 from processes import PATIENCE
 
 from gigq import Job, JobQueue, close_connections
-from gigq.store import sqlite
+from gigq.store import connections
 
-KEPT = sqlite._KEPT_IDLE
+KEPT = connections._KEPT_IDLE
 MANY = 2 * KEPT + 4
 
 
@@ -30,7 +30,7 @@ def use(path: str) -> None:
 
 def opened() -> set[str]:
     """The databases that this thread is connected to."""
-    return {Path(path).name for path, _ in sqlite._mine.connections}
+    return {Path(path).name for path, *_ in connections._mine.connections}
 
 
 def test_queues_that_are_dropped_leave_a_few_connections_behind(paths: list[str]) -> None:
@@ -104,7 +104,7 @@ def test_one_that_was_closed_already_is_forgotten(paths: list[str]) -> None:
 def test_other_threads_keep_theirs(paths: list[str]) -> None:
     """Each closes its own connections only."""
     use(paths[0])
-    mine = sqlite._mine.connections[next(iter(sqlite._mine.connections))]
+    mine = connections._mine.connections[next(iter(connections._mine.connections))]
 
     def many() -> None:
         for path in paths:
@@ -122,7 +122,7 @@ def test_threads_that_open_one_file_at_once_agree_on_its_use(paths: list[str]) -
 
     def enter() -> None:
         barrier.wait(PATIENCE)
-        uses.append(sqlite._use(paths[0]))
+        uses.append(connections.use(paths[0]))
 
     threads = [threading.Thread(target=enter) for _ in range(8)]
     for thread in threads:
@@ -147,7 +147,7 @@ def test_a_forked_child_closes_none_of_its_parent_s(paths: list[str]) -> None:
             del queue
             for path in paths:
                 use(path)
-            code = 0 if len(sqlite._mine.connections) == KEPT + 1 else 2
+            code = 0 if len(connections._mine.connections) == KEPT + 1 else 2
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -30,7 +30,7 @@ _KILLED_EVERYWHERE = """
 import os, shutil, signal, sqlite3, sys
 from contextlib import closing, suppress
 import gigq, gigq.store.migrations.legacy
-from gigq.store import sqlite
+from gigq.store import connections
 
 source, path = sys.argv[1:]
 for suffix in ("", "-wal", "-shm", "-lock"):
@@ -57,7 +57,7 @@ def state():
 def in_a_child(kill_at):
     pid = os.fork()
     if pid == 0:
-        count, real = 0, sqlite.connect
+        count, real = 0, connections.connect
         def strike(statement):
             nonlocal count
             count += 1
@@ -67,7 +67,7 @@ def in_a_child(kill_at):
             connection = real(*args, **options)
             connection.set_trace_callback(strike)
             return connection
-        sqlite.connect = connect
+        connections.connect = connect
         queue = gigq.JobQueue(path, durability="normal")
         os._exit(7 if queue.stats()["total"] == ask(source, "SELECT count(*) FROM jobs")[0][0] else 8)
     return os.waitpid(pid, 0)[1]

@@ -18,7 +18,7 @@ from stores import Hands, new_job
 from gigq import close_connections
 from gigq.status import End
 from gigq.store import Store, open_file, open_memory, statements
-from gigq.store.sqlite import connect
+from gigq.store.connections import connect
 
 # Statement -> what it goes through: ``alias:index``, where ``key`` is the primary key; ``alias:scan`` for all of a
 # table (small ones only, or one row of it); ``sort:...`` for a sort by hand. What is not listed must not happen.
@@ -39,6 +39,8 @@ PLANS = {
     "last_seq": "sqlite_sequence:scan",
     "known_ids": "j:sqlite_autoindex_job_1",
     "insert_job": "",
+    "insert_job_params": "",
+    "count_job": "",
     "insert_jobs": "",
     "insert_params": "",
     "insert_edges": "",

@@ -18,7 +18,7 @@ from stores import Hands, assert_sound, new_job
 from gigq import JobQueue, close_connections
 from gigq.errors import InvalidJob, StoreUnusable
 from gigq.store import Store, open_file, open_memory, open_store
-from gigq.store.sqlite import Durability, close_connection, connect, path_of, prepare, thread_connection
+from gigq.store.connections import Durability, close_connection, connect, path_of, prepare, thread_connection
 
 T = TypeVar("T")
 

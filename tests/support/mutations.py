@@ -10,7 +10,7 @@ from sqlite3 import Connection
 from gigq.ids import mark_key
 from gigq.lease import Lease
 from gigq.marks import Mark
-from gigq.store import sqlite, statements
+from gigq.store import connections, statements
 from gigq.store.gate import FileGate
 from gigq.store.rows import Settlement, WorkerRow
 from gigq.store.sidecar import FileSidecar
@@ -67,13 +67,13 @@ def _without_parents() -> None:
 
 def _without_fsync() -> None:
     """A commit is handed to the operating system, and that is that."""
-    real = sqlite.prepare
+    real = connections.prepare
 
-    def prepare(connection: Connection, durability: sqlite.Durability) -> None:
+    def prepare(connection: Connection, durability: connections.Durability) -> None:
         real(connection, durability)
         connection.execute("PRAGMA synchronous = OFF")
 
-    sqlite.prepare = prepare
+    connections.prepare = prepare
 
 
 _MUTATIONS: dict[str, Callable[[], None]] = {

@@ -22,7 +22,7 @@ import torture_jobs
 from gigq import Job, JobQueue, Worker
 from gigq.store import places, sqlite
 from gigq.store.base import Exchanged, Store
-from gigq.store.sqlite import Durability
+from gigq.store.connections import Durability
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True):

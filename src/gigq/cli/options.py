@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from gigq.queue import JobQueue
-    from gigq.store.sqlite import Durability
+    from gigq.store.connections import Durability
 
 DEFAULT_DB = "gigq.db"
 

@@ -9,7 +9,8 @@ import weakref
 from collections.abc import Callable
 
 from gigq.store.base import Store
-from gigq.store.sqlite import Durability, Sqlite, connect, path_of, thread_connection
+from gigq.store.connections import Durability, File, connect, path_of, thread_connection
+from gigq.store.sqlite import Sqlite
 
 __all__ = ["Store", "open_file", "open_memory", "open_store"]
 
@@ -24,8 +25,8 @@ def open_file(path: str, durability: Durability, *, create: bool) -> Store:
         store = _open.get(key)
         if store is None or store.engine.is_replaced():
 
-            def connection(purpose: str) -> sqlite3.Connection:
-                return thread_connection(path, durability, purpose, create=create)
+            def connection(purpose: str, at: File | None) -> sqlite3.Connection:
+                return thread_connection(path, durability, purpose, create=create, at=at)
 
             store = _open[key] = Store(Sqlite(connection, path, durability), create=create)
         return store
@@ -34,7 +35,7 @@ def open_file(path: str, durability: Durability, *, create: bool) -> Store:
 def open_memory() -> Store:
     """A store of its own, in this process's memory."""
     connection = connect(":memory:")
-    return Store(Sqlite(lambda _purpose: connection, None, "normal"))
+    return Store(Sqlite(lambda _purpose, _at: connection, None, "normal"))
 
 
 def open_store(get_connection: Callable[[], sqlite3.Connection], durability: Durability = "full") -> Store:
@@ -42,5 +43,5 @@ def open_store(get_connection: Callable[[], sqlite3.Connection], durability: Dur
     first = get_connection()
     path = path_of(first)
     if path is None:
-        return Store(Sqlite(lambda _purpose: first, None, durability))
-    return Store(Sqlite(lambda _purpose: get_connection(), path, durability))
+        return Store(Sqlite(lambda _purpose, _at: first, None, durability))
+    return Store(Sqlite(lambda _purpose, _at: get_connection(), path, durability))

@@ -13,12 +13,13 @@ from gigq.errors import StoreError
 from gigq.ids import sought
 from gigq.lease import Lease
 from gigq.status import CLEARABLE
-from gigq.store import exchange, graph, hosts, migrations, notes, submission
-from gigq.store.exchange import Claim, Claimed
+from gigq.store import clearing, exchange, graph, hosts, migrations, notes, submission
+from gigq.store.exchange import Batch, Claim, Claimed
 from gigq.store.notes import NoteRow, OutputPart
 from gigq.store.rows import NewJob, Settlement, WorkerRow
+from gigq.store.sessions import Session, Writing
 from gigq.store.sidecar import Life
-from gigq.store.sqlite import Session, Sqlite, Writing
+from gigq.store.sqlite import Sqlite
 from gigq.store.transaction import Transaction, as_json
 
 _PIECE = 2000
@@ -111,7 +112,8 @@ class Store:
 
     def _writing(self, **how: Any) -> Writing[Transaction]:
         self.initialize()
-        return self.engine.writing(use=self._begun, then=self._committed, **how)
+        then = self._committed if self._new_host else None
+        return Writing(self.engine, self._begun, then=then, **how)
 
     def _begun(self, connection: sqlite3.Connection) -> Transaction:
         tx = Transaction(connection)
@@ -132,7 +134,7 @@ class Store:
         """
         order = submission.plan(jobs)
         try:
-            with self._writing() as tx:
+            with self._writing(small=order.is_small) as tx:
                 submission.insert(tx, order, now)
         except StoreError as error:
             if type(error) is StoreError:  # one of the jobs is to blame
@@ -194,24 +196,14 @@ class Store:
 
     def _clear_status(self, status: str, before: int | None) -> int:
         """One pass over a status, newest first, a piece at a time."""
-        gone, cursor = 0, 2**63 - 1
+        gone, cursor = 0, clearing.FIRST
         while True:
             with self._reading() as tx:
-                candidates = tx.column(
-                    "clear_candidates", status=status, cursor=cursor, before=before, limit=_PIECE
-                )
+                candidates = clearing.candidates(tx, status, cursor, before)
             if not candidates:
                 return gone
             with self._writing() as tx:
-                jobs = as_json(tx.array("clear_choose", int, jobs=as_json(candidates)))
-                tx.run("count_jobs", jobs=jobs, sign=-1)
-                tx.run("clear_edges", jobs=jobs)
-                tx.run("clear_keep_id", jobs=jobs)
-                tx.run("clear_executions", jobs=jobs)
-                tx.run("clear_output", jobs=jobs)
-                tx.run("clear_progress", jobs=jobs)
-                tx.run("clear_params", jobs=jobs)
-                gone += tx.run("clear_jobs", jobs=jobs)
+                gone += clearing.clear(tx, candidates)
             cursor = candidates[-1]
 
     def finish(self, now: int) -> None:
@@ -299,13 +291,14 @@ class Store:
             StoreError: the database cannot be written at all now. Nothing was written.
         """
         try:
-            batch = exchange.Batch(settlements)
+            batch = Batch(settlements)
             ring = bool(settlements or said)
-            with self._writing(wait=wait, when_free=when_free, ring=ring) as tx:
+            small = batch.is_small and not said
+            with self._writing(wait=wait, when_free=when_free, ring=ring, small=small) as tx:
                 exchange.settle(tx, batch, now)
                 if said:
                     notes.write(tx, said)
-                claimed = self._move_on(tx, claim, now)
+                claimed = self._move_on(tx, batch, claim, now)
             return Exchanged(claimed.read() if claimed else [], [], [])
         except exchange.LostLease:
             pass
@@ -316,13 +309,17 @@ class Store:
             lost, refused = exchange.settle_one_by_one(tx, settlements, now, late=late)
             if said:
                 notes.write(tx, said)
-            claimed = self._move_on(tx, claim, now)
+            claimed = self._move_on(tx, None, claim, now)
         return Exchanged(claimed.read() if claimed else [], lost, refused)
 
-    def _move_on(self, tx: Transaction, claim: Claim | None, now: int) -> Claimed | None:
+    def _move_on(
+        self, tx: Transaction, settled: Batch | None, claim: Claim | None, now: int
+    ) -> Claimed | None:
         graph.go_on(tx, now)
         tx.run("promote", now=now, limit=_PIECE)
-        return exchange.claim(tx, claim, now) if claim is not None and claim.wants else None
+        claimed = exchange.claim(tx, claim, now) if claim is not None and claim.wants else None
+        exchange.count(tx, settled, claimed)
+        return claimed
 
     def hasten(self, lease: Lease, due_at: int | None) -> None:
         """Let a retry go that waited for its abandoned thread."""

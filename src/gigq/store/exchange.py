@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -18,9 +17,16 @@ _COMPLETED = JobStatus.COMPLETED.value
 _RUNNING = JobStatus.RUNNING.value
 _PENDING = JobStatus.PENDING.value
 
+_SMALL = 4096
+"""Bytes of results that are hardly more than a page."""
+
 
 class LostLease(GigQError):
     """A settlement of a run that is no longer the newest of its job."""
+
+
+Differences = dict[tuple[str, str], int]
+"""(queue, status) -> how many more."""
 
 
 class Claim(NamedTuple):
@@ -59,10 +65,31 @@ class Batch:
                 for one in self.completed
             ]
         )
+        self.differences = self._differences()
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its values are; an error may be long."""
+        return not self.badly and not self.again and len(self.outcomes) <= _SMALL
+
+    def _differences(self) -> Differences:
+        """What the settlements change in ``counts``."""
+        found: Differences = {}
+        queues = [one.lease.queue for one in self.completed]
+        for queue in set(queues):
+            _note(found, queue, _RUNNING, _COMPLETED, queues.count(queue))
+        for one in self.badly + self.again:
+            _note(found, one.lease.queue, _RUNNING, one.status, 1)
+        return found
+
+
+def _note(differences: Differences, queue: str, left: str, entered: str, n: int) -> None:
+    differences[queue, left] = differences.get((queue, left), 0) - n
+    differences[queue, entered] = differences.get((queue, entered), 0) + n
 
 
 def settle(tx: Transaction, batch: Batch, now: int) -> None:
-    """Write how runs ended, each under its lease.
+    """Write how runs ended, each under its lease; the caller counts them.
 
     Raises:
         LostLease: one of them is not the newest run of its job; the caller rolls back.
@@ -77,7 +104,6 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
     graph.ended(tx, batch.completed_seqs, [one.lease.seq for one in batch.badly], now)
     if batch.again:  # after the news of their parents: they look at their edges themselves
         _settle_others(tx, batch.again, now)
-    _count(tx, batch)
 
 
 def settle_one_by_one(
@@ -113,7 +139,9 @@ def _settle_alone(tx: Transaction, settlement: Settlement, now: int) -> bool:
     """False if its lease was lost."""
     try:
         with tx.savepoint():
-            settle(tx, Batch([settlement]), now)
+            batch = Batch([settlement])
+            settle(tx, batch, now)
+            add_counts(tx, batch.differences)
     except LostLease:
         return False
     return True
@@ -162,21 +190,19 @@ def _record(tx: Transaction, settlements: list[Settlement]) -> None:
         tx.run("record_runs", runs=as_json(runs))
 
 
-def _count(tx: Transaction, batch: Batch) -> None:
-    differences = Counter((one.lease.queue, one.status) for one in batch.badly + batch.again)
-    for queue, n in Counter([one.lease.queue for one in batch.completed]).items():
-        differences[queue, _COMPLETED] += n
-    for (queue, _), n in list(differences.items()):
-        differences[queue, _RUNNING] -= n
+def count(tx: Transaction, settled: Batch | None, claimed: Claimed | None) -> None:
+    """Keep ``counts`` true, in one statement for both."""
+    differences = dict(settled.differences) if settled is not None else {}
+    if claimed is not None:
+        _note(differences, claimed.queue, _PENDING, _RUNNING, claimed.taken)
     add_counts(tx, differences)
 
 
-def add_counts(tx: Transaction, differences: Counter[tuple[str, str]]) -> None:
-    """Keep ``counts`` true: (queue, status) -> how many more."""
-    tx.run(
-        "add_counts",
-        differences=as_json([(queue, status, n) for (queue, status), n in differences.items() if n]),
-    )
+def add_counts(tx: Transaction, differences: Differences) -> None:
+    """Keep ``counts`` true."""
+    changes = [(queue, status, n) for (queue, status), n in differences.items() if n]
+    if changes:
+        tx.run("add_counts", differences=as_json(changes))
 
 
 class Claimed(NamedTuple):
@@ -186,6 +212,8 @@ class Claimed(NamedTuple):
     token: str
     worker: int
     at: int
+    queue: str
+    taken: int
 
     def read(self) -> list[Lease]:
         leases = decode_array(Lease, self.leases)
@@ -197,16 +225,15 @@ class Claimed(NamedTuple):
 
 
 def claim(tx: Transaction, what: Claim, now: int) -> Claimed | None:
-    """Put the best ready jobs of a queue under a lease."""
+    """Put the best ready jobs of a queue under a lease; the caller counts them."""
     row = _choose(tx, what)
     assert row is not None  # noqa: S101 - an aggregate has one row
-    leases, jobs, count = row
-    if not count:
+    leases, jobs, n = row
+    if not n:
         return None
     token = ids.lease_token()
     tx.run("claim_take", token=token, worker=what.worker, now=now, jobs=jobs)
-    add_counts(tx, Counter({(what.queue, _PENDING): -count, (what.queue, _RUNNING): count}))
-    return Claimed(leases, token, what.worker, now)
+    return Claimed(leases, token, what.worker, now, what.queue, n)
 
 
 _FURTHER = 256

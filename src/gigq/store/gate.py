@@ -224,15 +224,14 @@ class FileGate(ThreadGate):
         if self._place is not None and not self._place.is_over():
             self._place.give_up()  # its turn is the helper's to give back
         else:
+            self._locks.unlock(_TURNSTILE)
             self._exit()
 
     def _try(self) -> bool:
-        if not self._locks.lock(_TURNSTILE, wait=False):
+        if not self._locks.lock_two(_TURN):  # both at once, which is as good as one after the other
             return False
-        try:
-            return self._locks.lock(_TURN, wait=False)
-        finally:
-            self._locks.unlock(_TURNSTILE)
+        self._locks.unlock(_TURNSTILE)
+        return True
 
     def _stand_in_line(self, when_free: Callable[[], None] | None) -> _Place:
         if self._line is None:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from gigq.errors import StoreError, StoreUnusable
 from gigq.store import migrations
 from gigq.store.base import Store
+from gigq.store.failures import translate
 from gigq.store.migrations import State
 from gigq.store.rows import WorkerRow
-from gigq.store.sqlite import translate
 from gigq.store.transaction import Transaction
 
 _SHOWN = 20

@@ -8,6 +8,7 @@ Elsewhere: one small file per lock, with ``flock`` or, on Windows, ``msvcrt.lock
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import struct
 import sys
@@ -28,6 +29,9 @@ class Locks(Protocol):
     def lock(self, number: int, *, wait: bool) -> bool:
         """Take a lock; with ``wait`` for as long as it takes, and then always True."""
 
+    def lock_two(self, first: int) -> bool:
+        """Take a lock and the one after it, or neither; tried, never waited for."""
+
     def unlock(self, number: int) -> None: ...
 
     def is_held(self, number: int) -> bool:
@@ -35,6 +39,12 @@ class Locks(Protocol):
 
     def close(self) -> None:
         """Let go of all, unless a forked child keeps the descriptors."""
+
+
+@functools.lru_cache(maxsize=64)
+def _span(kind: int, first: int, count: int = 1) -> bytes:
+    """Some bytes of a file, as the kernel wants them told."""
+    return _FLOCK.pack(kind, os.SEEK_SET, first, count, 0)
 
 
 class ByteLocks:
@@ -46,9 +56,14 @@ class ByteLocks:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def lock(self, number: int, *, wait: bool) -> bool:
-        command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+        return self._set(_span(fcntl.F_WRLCK, number), wait=wait)
+
+    def lock_two(self, first: int) -> bool:
+        return self._set(_span(fcntl.F_WRLCK, first, 2), wait=False)
+
+    def _set(self, span: bytes, *, wait: bool) -> bool:
         try:
-            fcntl.fcntl(self._fd, command, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, number, 1, 0))
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK, span)
         except OSError as error:
             if not wait and error.errno in _MISSES:
                 return False
@@ -56,12 +71,10 @@ class ByteLocks:
         return True
 
     def unlock(self, number: int) -> None:
-        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, number, 1, 0))
+        fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _span(fcntl.F_UNLCK, number))
 
     def is_held(self, number: int) -> bool:
-        asked = fcntl.fcntl(
-            self._fd, fcntl.F_OFD_GETLK, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, number, 1, 0)
-        )
+        asked = fcntl.fcntl(self._fd, fcntl.F_OFD_GETLK, _span(fcntl.F_WRLCK, number))
         return bool(_FLOCK.unpack(asked)[0] != fcntl.F_UNLCK)
 
     def __del__(self) -> None:
@@ -87,6 +100,18 @@ class FileLocks:
             return False
         self._held[number] = fd
         return True
+
+    def lock_two(self, first: int) -> bool:
+        if not self.lock(first, wait=False):
+            return False
+        try:
+            if self.lock(first + 1, wait=False):
+                return True
+        except BaseException:
+            self.unlock(first)
+            raise
+        self.unlock(first)
+        return False
 
     def unlock(self, number: int) -> None:
         fd = self._held.pop(number, None)

@@ -1,10 +1,13 @@
-"""Where a database may lie: what kind of file system holds a path."""
+"""Where a database may lie: its folder, its permissions, and what kind of file system holds it."""
 
 from __future__ import annotations
 
 import os
 import re
 from pathlib import Path
+
+from gigq.errors import StoreMissing, StoreUnusable
+from gigq.store import shortage
 
 NETWORK = frozenset(
     {"nfs", "nfs3", "nfs4", "cifs", "smb3", "smbfs", "smb2", "ncpfs", "afs", "ceph", "lustre", "gpfs"}
@@ -47,3 +50,46 @@ def is_network(kind: str) -> bool:
 
 def is_shared_folder(kind: str) -> bool:
     return kind in SHARED_FOLDERS or kind == "fuse" or kind.startswith("fuse.") or kind == "fuseblk"
+
+
+def check(path: str, *, create: bool) -> None:
+    """Whether a database can be at a path; made there, empty and for its owner alone, if there is none.
+
+    Raises:
+        StoreMissing: there is no such file, and ``create`` is False, or its folder does not exist.
+        StoreUnusable: the path cannot be a database.
+    """
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise StoreMissing(f"{path}: there is no folder {folder}. Create it, or name another path.")
+    if os.path.isdir(path):
+        raise StoreUnusable(
+            f"{path}: is a folder. Name a file in it, such as {os.path.join(path, 'jobs.db')}."
+        )
+    refuse_network(path)
+    if not os.access(folder, os.X_OK):
+        raise StoreUnusable(f"{path}: no permission to enter its folder. Change the folder's mode or owner.")
+    if os.path.exists(path):
+        if not os.access(path, os.R_OK):
+            raise StoreUnusable(f"{path}: no permission to read it. Change its mode or owner.")
+        return
+    if not create:
+        raise StoreMissing(f"{path}: there is no such file, and initialize=False does not create one.")
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise shortage.behind(path, error) or StoreUnusable(
+            f"{path}: cannot be created: {error.strerror}. Check the folder's permissions."
+        ) from error
+
+
+def refuse_network(path: str) -> None:
+    """StoreUnusable where a path lies on a network file system."""
+    kind = file_system(path)
+    if is_network(kind):
+        raise StoreUnusable(
+            f"{path}: lies on a network file system ({kind}), where SQLite cannot keep several users apart and "
+            "would lose jobs. Use a local disk, or PostgreSQL for several machines."
+        )

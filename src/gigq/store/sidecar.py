@@ -31,6 +31,7 @@ from gigq.store.watch import Watch
 
 _LIFE = 16
 _BELL = 8
+_RING = struct.Struct("<II")
 
 
 class Life(Protocol):
@@ -70,9 +71,11 @@ class FileSidecar:
     def __init__(self, path: str) -> None:
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        self.identity = _identity(os.fstat(self._fd))
+        self._file = _file(os.fstat(self._fd))
+        self.identity = "{}:{}".format(*self._file)
         self._locks = open_locks(path)
         self.gate = FileGate(self._locks)
+        self._pid = os.getpid() & 0xFFFFFFFF  # a forked process opens one of its own
         self._rings = 0
         _open_sidecars.add(self)
 
@@ -115,10 +118,10 @@ class FileSidecar:
         return Marks(bytearray(found.ljust(AREA, b"\0"))).read()
 
     def ring(self) -> None:
-        self._rings += 1
+        self._rings = (self._rings + 1) & 0xFFFFFFFF
         # What it tells of is committed: on a full disk who waits looks by itself.
         with contextlib.suppress(OSError):
-            _write_at(self._fd, struct.pack("<II", os.getpid() & 0xFFFFFFFF, self._rings & 0xFFFFFFFF), _BELL)
+            _write_at(self._fd, _RING.pack(self._pid, self._rings), _BELL)
 
     def watch(self, ring: Callable[[], None]) -> Watch:
         return Watch(self._path)
@@ -126,7 +129,7 @@ class FileSidecar:
     def is_replaced(self) -> bool:
         """Whether the path now names another file, or none: locks on this one protect nothing."""
         try:
-            return _identity(os.stat(self._path)) != self.identity
+            return _file(os.stat(self._path)) != self._file
         except OSError:
             return True
 
@@ -237,8 +240,8 @@ def _read_at(fd: int, size: int, offset: int) -> bytes:
     return os.read(fd, size)
 
 
-def _identity(stat: os.stat_result) -> str:
-    return f"{stat.st_dev}:{stat.st_ino}"
+def _file(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_dev, stat.st_ino
 
 
 _open_sidecars: weakref.WeakSet[FileSidecar] = weakref.WeakSet()

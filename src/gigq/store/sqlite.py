@@ -1,8 +1,4 @@
-"""SQLite: connections, transactions under the gate, durability, and what its errors mean.
-
-Only the standard library's ``sqlite3``: two SQLite libraries in one process would drop each other's locks. For the
-same reason nothing here, or elsewhere, ever opens the database file by itself.
-"""
+"""SQLite: the engine under a store. Which file it works on, whose turn it is, and how a commit is made."""
 
 from __future__ import annotations
 
@@ -10,309 +6,39 @@ import contextlib
 import os
 import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from gigq import shield
-from gigq.errors import (
-    GigQError,
-    StoreBusy,
-    StoreError,
-    StoreFull,
-    StoreMissing,
-    StoreReplaced,
-    StoreUnusable,
-    StoreVersion,
-)
-from gigq.store import places, shortage
+from gigq.errors import StoreBusy, StoreReplaced, StoreUnusable
+from gigq.store import connections, places, shortage
+from gigq.store.connections import BUSY_TIMEOUT, Connection, Durability, File, check_library, file_at, prepare
+from gigq.store.failures import patiently, translate
+from gigq.store.sessions import Session, Writing
 from gigq.store.sidecar import FileSidecar, MemorySidecar, Sidecar
 
 T = TypeVar("T")
 
-Durability = Literal["full", "normal"]
-DURABILITIES: tuple[Durability, ...] = ("full", "normal")
-_SYNCHRONOUS = {"full": 3, "normal": 1}
-"""EXTRA is FULL, and with a rollback journal it also syncs the folder when the journal is deleted, which is its commit."""
-
-OLDEST = (3, 37, 0)
-"""STRICT tables came with it."""
-
-BUSY_TIMEOUT = 30.0
 _CHECKPOINT_AT = 4096
 """Pages in the WAL that make a commit copy them back [m: 1024 costs a tenth of a drain, 16384 a long pause]."""
-_LARGEST_WAL = 32 * 1024 * 1024
-"""Bytes to which a WAL that grew beside a long reader is cut."""
-_POLL = 0.002
-_KEPT_IDLE = 8
-"""Connections that a thread keeps to databases of which no queue is left: the next one is made at once."""
+_LIGHT_CHECKPOINT_AT = 1000
+"""The same for commits of a few pages, which are mostly the same ones, so that copying them back costs little, while
+a WAL that grows makes them wait for the file system [m: 402 us a submit; 487 until it has grown to 4096]."""
+_LOOK_EVERY = 16
+"""Light commits: two statements more than COMMIT itself [m: 5 us]."""
 _REPLACED = (
     "{}: the database or its sidecar was replaced, renamed or deleted while in use. Nothing was stored; "
     "put the file back, or open the queue anew."
 )
-_DAMAGED = "{}: is damaged ({}). Run 'gigq db check', and restore a backup."
 
 
-class Connection(sqlite3.Connection):
-    """One that gigq opened and set up."""
+class _Hurry(threading.local):
+    """What one thread is about; class attributes, since a missing one takes five times as long to ask for."""
 
-    file: tuple[int, int] | None = None
-    """Device and inode of the database when it was opened."""
-
-    unchanged: tuple[int, int] | None = None
-    """Of one that takes the file for immutable: good as long as :func:`_unchanged` says this."""
-
-    place = ""
-    """The real path of the database, under which :data:`_uses` has it."""
-
-    lent = False
-    """Given to somebody who may use it when no queue is left."""
-
-    closed = False
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        _everyones.add(self)
-
-    def close(self) -> None:
-        self.closed = True
-        super().close()
-
-    def __del__(self) -> None:
-        with contextlib.suppress(Exception):
-            self.close()
-
-
-class _PerThread(threading.local):
-    def __init__(self) -> None:
-        self.connections: dict[tuple[str, str], Connection] = {}
-
-
-_mine = _PerThread()
-_everyones: weakref.WeakSet[Connection] = weakref.WeakSet()
-
-
-class _Use:
-    """Held by all engines on one file; gone with the last of them."""
-
-    __slots__ = ("__weakref__",)
-
-
-_uses: weakref.WeakValueDictionary[str, _Use] = weakref.WeakValueDictionary()
-_uses_lock = threading.Lock()
-
-
-def _use(path: str) -> _Use:
-    place = os.path.realpath(path)
-    with _uses_lock:
-        use = _uses.get(place)
-        if use is None:
-            use = _uses[place] = _Use()
-        return use
-
-
-def _let_go() -> None:
-    """Close this thread's oldest connections to what no queue uses; what is lent, its holder can go on with."""
-    mine = _mine.connections
-    if len(mine) <= _KEPT_IDLE:
-        return
-    idle = [
-        key
-        for key, connection in mine.items()
-        if connection.place not in _uses and (connection.closed or not connection.in_transaction)
-    ]
-    for key in idle[: max(0, len(idle) - _KEPT_IDLE)]:
-        connection = mine.pop(key)
-        if not connection.lent:  # not left to the collector: a connection is part of a cycle
-            connection.close()
-
-
-_kept_over_fork: list[list[Connection]] = []
-
-
-def close_connections() -> None:
-    """
-    Close all SQLite connections for the current thread.
-
-    What needs one afterwards opens it anew.
-    """
-    for connection in _mine.connections.values():
-        connection.close()
-    _mine.connections.clear()
-
-
-def close_connection(path: str) -> None:
-    """Close this thread's connections to one database."""
-    for key in [key for key in _mine.connections if key[0] == path]:
-        _mine.connections.pop(key).close()
-
-
-def thread_connection(
-    path: str, durability: Durability, purpose: str = "", *, create: bool = True
-) -> Connection:
-    """This thread's connection to a database, opened at the first call.
-
-    Raises:
-        StoreMissing: there is no such file, and ``create`` is False, or its folder does not exist.
-        StoreUnusable: the path cannot be a database.
-    """
-    key = (path, f"{durability} {purpose}")
-    connection = _mine.connections.get(key)
-    if (
-        connection is None
-        or connection.closed
-        or connection.file != _file(path)
-        or (connection.unchanged and connection.unchanged != _unchanged(path))
-    ):
-        _let_go()
-        connection = _mine.connections[key] = connect(path, durability, create=create)
-        connection.place = os.path.realpath(path)
-    return connection
-
-
-def connect(path: str, durability: Durability = "full", *, create: bool = True) -> Connection:
-    """A new connection, set up; see :func:`thread_connection` for what it raises."""
-    check_library()
-    if path != ":memory:":
-        _check_place(path, create=create)
-    try:
-        try:
-            return _open(path, path, durability)
-        except sqlite3.OperationalError:
-            unchanged = _unchanged(path)
-            if unchanged is None or os.access(os.path.dirname(path), os.W_OK):
-                raise
-            # In WAL mode even a reader writes beside the file; where it cannot, and nobody else does, this reads it.
-            connection = _open(path, f"{Path(path).as_uri()}?immutable=1", durability)
-            connection.unchanged = unchanged
-            return connection
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
-    except UnicodeDecodeError as error:  # sqlite3 cannot spell the rubbish that SQLite quotes from the file
-        raise StoreUnusable(_DAMAGED.format(path, "its schema is rubbish")) from error
-
-
-def _open(path: str, name: str, durability: Durability) -> Connection:
-    connection = sqlite3.connect(
-        name,
-        timeout=0.02,
-        isolation_level=None,
-        check_same_thread=False,
-        factory=Connection,
-        uri=name != path,
-    )
-    connection.row_factory = sqlite3.Row
-    patiently(lambda: prepare(connection, durability), BUSY_TIMEOUT)
-    connection.file = _file(path)
-    return connection
-
-
-def check_library() -> None:
-    """StoreVersion where SQLite is too old for the tables."""
-    if sqlite3.sqlite_version_info < OLDEST:
-        wanted = ".".join(map(str, OLDEST))
-        raise StoreVersion(
-            f"gigq needs SQLite {wanted} or newer; this Python has {sqlite3.sqlite_version}. "
-            "Use a Python that is built with a newer one."
-        )
-
-
-def prepare(connection: sqlite3.Connection, durability: Durability) -> None:
-    """The settings that every connection which writes must have.
-
-    Raises:
-        StoreUnusable: the durability that was asked for is not to be had.
-    """
-    connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
-    if connection.execute("PRAGMA synchronous").fetchone()[0] != _SYNCHRONOUS[durability]:
-        raise StoreUnusable(
-            f"this SQLite does not accept synchronous = {durability}; gigq promises nothing on it."
-        )
-    # Up to SQLite 3.51.2 a checkpoint that races a writer can corrupt the file: only under the gate (see Sqlite.commit).
-    connection.execute("PRAGMA wal_autocheckpoint = 0")
-    connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_WAL}")
-
-
-def _check_place(path: str, *, create: bool) -> None:
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise StoreMissing(f"{path}: there is no folder {folder}. Create it, or name another path.")
-    if os.path.isdir(path):
-        raise StoreUnusable(
-            f"{path}: is a folder. Name a file in it, such as {os.path.join(path, 'jobs.db')}."
-        )
-    _refuse_network(path)
-    if not os.access(folder, os.X_OK):
-        raise StoreUnusable(f"{path}: no permission to enter its folder. Change the folder's mode or owner.")
-    if os.path.exists(path):
-        if not os.access(path, os.R_OK):
-            raise StoreUnusable(f"{path}: no permission to read it. Change its mode or owner.")
-        return
-    if not create:
-        raise StoreMissing(f"{path}: there is no such file, and initialize=False does not create one.")
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        pass
-    except OSError as error:
-        raise shortage.behind(path, error) or StoreUnusable(
-            f"{path}: cannot be created: {error.strerror}. Check the folder's permissions."
-        ) from error
-
-
-def _refuse_network(path: str) -> None:
-    kind = places.file_system(path)
-    if places.is_network(kind):
-        raise StoreUnusable(
-            f"{path}: lies on a network file system ({kind}), where SQLite cannot keep several users apart and "
-            "would lose jobs. Use a local disk, or PostgreSQL for several machines."
-        )
-
-
-def _unchanged(path: str) -> tuple[int, int] | None:
-    """Time of the last change and size of a file that nobody has open in WAL mode; else None."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return None if os.path.exists(f"{path}-wal") else (stat.st_mtime_ns, stat.st_size)
-
-
-def _file(path: str) -> tuple[int, int] | None:
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
-
-
-def translate(error: sqlite3.Error, path: str) -> GigQError:
-    """What an error of SQLite means, and the way out."""
-    text = str(error)
-    code = getattr(error, "sqlite_errorname", None) or ""
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return StoreBusy(f"{path}: another program has held its write lock too long. End it, or try again.")
-    if code.startswith("SQLITE_FULL"):
-        return StoreFull(f"{path}: no space left ({text}). Nothing was stored; make room and try again.")
-    if code.startswith("SQLITE_NOTADB"):
-        return StoreUnusable(f"{path}: is not a SQLite database. It was left as it is; name another file.")
-    if code.startswith("SQLITE_CORRUPT"):
-        return StoreUnusable(_DAMAGED.format(path, text))
-    if code.startswith("SQLITE_READONLY"):
-        return StoreUnusable(
-            f"{path}: cannot be written ({text}). Check the mode of the file and its folder."
-        )
-    if code.startswith("SQLITE_CANTOPEN"):
-        return shortage.behind(path) or StoreUnusable(
-            f"{path}: cannot be opened ({text}). Check the mode of the file and its folder."
-        )
-    if code.startswith("SQLITE_IOERR"):
-        return StoreFull(
-            f"{path}: the disk refused ({text}, {code}). Check the disk and its free space, then try again."
-        )
-    return StoreError(f"{path}: {text}")
+    seconds: float | None = None
+    """How long it waits for its turn, where that is not the engine's patience."""
+    held = 0
+    """How often it holds the gate for somebody's own SQL."""
 
 
 class Sqlite:
@@ -320,21 +46,28 @@ class Sqlite:
 
     def __init__(
         self,
-        get_connection: Callable[[str], sqlite3.Connection],
+        get_connection: Callable[[str, File | None], sqlite3.Connection],
         path: str | None,
         durability: Durability,
     ) -> None:
+        """Args:
+        get_connection: gives this thread's connection for a purpose; told which file the path names, if that is known.
+        path: of the database; None for one in memory.
+        durability: as :func:`gigq.store.connections.prepare` sets it.
+        """
         check_library()
         self._get_connection = get_connection
         self.path = path
-        self._use = _use(path) if path else None
+        self._in_use = connections.use(path) if path else None
         self._durability = durability
         self._sidecar: FileSidecar | MemorySidecar | None = None if path else MemorySidecar()
         self._opening = threading.Lock()
         self.busy_timeout = BUSY_TIMEOUT
-        self._hurry = threading.local()
-        self.file: tuple[int, int] | None = None
-        """Device and inode of the database at the first use; another one at the path is not ours."""
+        self._hurry = _Hurry()
+        self._light = 0
+        """Light commits so far."""
+        self.file: File | None = None
+        """The database at the first use; another one at the path is not ours."""
         self.orphaned = False
         """Whether that was noticed: this engine will not write again."""
 
@@ -363,14 +96,14 @@ class Sqlite:
     def writing(
         self, *, use: Callable[[sqlite3.Connection], Any] = lambda connection: connection, **how: Any
     ) -> Writing[Any]:
-        """One write transaction; see :class:`Writing`."""
+        """One write transaction; see :class:`gigq.store.sessions.Writing`."""
         return Writing(self, use, **how)
 
     @property
     def patience(self) -> float:
         """Seconds that this thread waits for somebody who holds a lock."""
-        seconds: float = getattr(self._hurry, "seconds", self.busy_timeout)
-        return seconds
+        seconds = self._hurry.seconds
+        return self.busy_timeout if seconds is None else seconds
 
     @contextlib.contextmanager
     def hurried(self, seconds: float) -> Iterator[None]:
@@ -379,7 +112,7 @@ class Sqlite:
         try:
             yield
         finally:
-            del self._hurry.seconds
+            self._hurry.seconds = None
 
     @contextlib.contextmanager
     def holding_turn(self) -> Iterator[bool]:
@@ -402,7 +135,7 @@ class Sqlite:
             How often this thread holds the gate rightly.
         """
         gate = self.sidecar.gate
-        rightly: int = getattr(self._hurry, "held", 0)
+        rightly = self._hurry.held
         if gate.depth() > rightly:
             connection = self.connection()
             if connection.in_transaction:
@@ -437,7 +170,7 @@ class Sqlite:
         """Whether the database, or its sidecar, is no longer the file that was opened."""
         if self.path is None:
             return False
-        gone = self.file is not None and _file(self.path) != self.file
+        gone = self.file is not None and file_at(self.path) != self.file
         return gone or (self._sidecar is not None and self._sidecar.is_replaced())
 
     def close(self) -> None:
@@ -452,191 +185,53 @@ class Sqlite:
         Raises:
             StoreReplaced: it belongs to another file than the one this engine has worked on.
         """
-        if self.file is not None and self.path is not None and _file(self.path) != self.file:
-            self.orphaned = (
-                True  # to ask for a connection now might put a new file in the place of a moved one
-            )
-            raise StoreReplaced(_REPLACED.format(self.path))
-        connection = self._get_connection(purpose)
+        if self.file is not None:
+            self.refuse_orphan()  # to ask for a connection now might put a new file in the place of a moved one
+        connection = self._get_connection(purpose, self.file)
         if not isinstance(connection, Connection):  # somebody's own _get_connection
             if self.file is None and self.path is not None:
-                _refuse_network(self.path)
+                places.refuse_network(self.path)
             prepare(connection, self._durability)
         if self.file is None and self.path is not None:
-            self.file = _file(self.path)
+            self.file = file_at(self.path)
         elif isinstance(connection, Connection) and connection.file != self.file:
-            self.orphaned = True  # opened by another thread before, or after, the file was replaced
-            raise StoreReplaced(_REPLACED.format(self.path))
+            self._refuse()  # opened by another thread before, or after, the file was replaced
         return connection
 
     def refuse_orphan(self) -> None:
-        if self.path is not None and self.is_replaced():
-            self.orphaned = True
-            raise StoreReplaced(_REPLACED.format(self.path))
+        """StoreReplaced where the path names another file than this engine works on, or none."""
+        if self.path is not None and self.file is not None and file_at(self.path) != self.file:
+            self._refuse()
 
-    def commit(self, connection: sqlite3.Connection) -> None:
-        """COMMIT, and copy the WAL back if it has become large.
+    def refuse_lost_gate(self) -> None:
+        """StoreReplaced where the path of the sidecar names another file: who opens it now does not wait for us."""
+        if self._sidecar is not None and self._sidecar.is_replaced():
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        self.orphaned = True
+        raise StoreReplaced(_REPLACED.format(self.path))
+
+    def commit(self, connection: sqlite3.Connection, *, light: bool = False) -> None:
+        """COMMIT, and copy the WAL back if it has become large; one that is light looks at that now and then.
 
         By SQLite itself, which alone knows how much of the file is in use: it writes over it from the start
         [m: 290 us a durable commit; 470 where the file is truncated and grows again]. A failure of that loses nothing.
         """
-        if self.path is None:
-            connection.execute("COMMIT")
+        looks = self.path is not None
+        if light:
+            # The first one does: there are programs that submit one job and end, beside others that only read.
+            looks = looks and self._light % _LOOK_EVERY == 0
+            self._light += 1  # under the gate
+        if not looks:
+            patiently(connection.execute, self.patience, "COMMIT")
             return
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_AT}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LIGHT_CHECKPOINT_AT if light else _CHECKPOINT_AT}")
         try:
             # With a rollback journal it waits for those who are just reading.
-            patiently(lambda: connection.execute("COMMIT"), self.patience)
+            patiently(connection.execute, self.patience, "COMMIT")
         finally:
             connection.execute("PRAGMA wal_autocheckpoint = 0")
-
-
-class Session(Generic[T]):
-    """A stretch of work on this thread's connection; errors of SQLite come out translated.
-
-    Classes, not generators: an exception that comes while one is entered (Ctrl-C) must find the way back.
-    """
-
-    def __init__(self, engine: Sqlite, use: Callable[[sqlite3.Connection], T]) -> None:
-        self._engine = engine
-        self._use = use
-        self._depth = 0
-
-    def __enter__(self) -> T:
-        shield.enter()
-        try:
-            if self._takes_turns:
-                self._depth = self._engine.undo_interrupted()
-            return self._open()
-        except BaseException as error:
-            self._close()
-            if isinstance(error, sqlite3.Error):
-                raise translate(error, self._engine.name) from error
-            raise
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            self._finish(error)
-        except sqlite3.Error as refused:
-            raise translate(refused, self._engine.name) from refused
-        finally:
-            self._close()
-        if isinstance(error, sqlite3.Error):
-            raise translate(error, self._engine.name) from error
-
-    @property
-    def _takes_turns(self) -> bool:
-        # One connection for all threads: nobody may read amid another's transaction.
-        return self._engine.path is None
-
-    def _open(self) -> T:
-        if self._takes_turns:
-            self._take_turn(self._engine.busy_timeout, None)
-        return self._use(self._engine.connection())
-
-    def _take_turn(self, wait: float, when_free: Callable[[], None] | None) -> None:
-        if not self._engine.sidecar.gate.acquire(wait, when_free):
-            raise StoreBusy(f"{self._engine.name}: others have been writing for too long. Try again.")
-
-    def _finish(self, error: BaseException | None) -> None:
-        pass
-
-    def _close(self) -> None:
-        try:
-            if self._takes_turns:
-                gate = self._engine.sidecar.gate
-                while gate.depth() > self._depth:
-                    gate.release()
-        finally:
-            shield.leave()
-
-
-class Writing(Session[T]):
-    """One write transaction: the gate, BEGIN IMMEDIATE, and COMMIT, or ROLLBACK if the block raises.
-
-    Raises:
-        StoreBusy: the turn did not come in time. Nothing was written.
-        StoreError: as :func:`translate` says. Nothing was written.
-    """
-
-    def __init__(
-        self,
-        engine: Sqlite,
-        use: Callable[[sqlite3.Connection], T],
-        wait: float | None = None,
-        when_free: Callable[[], None] | None = None,
-        *,
-        ring: bool = True,
-        then: Callable[[], None] | None = None,
-    ) -> None:
-        """Args:
-        engine: whose.
-        use: what the block gets of the connection.
-        wait: seconds to wait for the turn; None is ``busy_timeout``, or what ``hurried`` says.
-        when_free: see :meth:`gigq.store.gate.Gate.acquire`.
-        ring: ring the bell after the commit.
-        then: called after the commit.
-        """
-        super().__init__(engine, use)
-        self._wait = engine.patience if wait is None else wait
-        self._when_free = when_free
-        self._ring = ring
-        self._then = then
-        self._connection: sqlite3.Connection | None = None
-
-    @property
-    def _takes_turns(self) -> bool:
-        return True
-
-    def _open(self) -> T:
-        deadline = time.monotonic() + self._wait
-        self._take_turn(self._wait, self._when_free)
-        connection = self._engine.connection()
-        if connection.in_transaction:
-            raise StoreError(
-                f"{self._engine.name}: this thread's connection is in a transaction. Commit it first."
-            )
-        self._connection = connection
-        # IMMEDIATE: a transaction that reads first and writes later fails at once beside another writer.
-        patiently(lambda: connection.execute("BEGIN IMMEDIATE"), deadline - time.monotonic())
-        return self._use(connection)
-
-    def _finish(self, error: BaseException | None) -> None:
-        if error is not None or self._connection is None:
-            return
-        self._engine.refuse_orphan()
-        self._engine.commit(self._connection)
-        self._engine.refuse_orphan()  # it may have gone while COMMIT waited for the disk
-        if self._then is not None:
-            self._then()
-
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        committed = connection is not None and not connection.in_transaction
-        try:
-            if connection is not None and connection.in_transaction:
-                connection.execute("ROLLBACK")
-        finally:
-            super()._close()
-        if committed and self._ring:
-            self._engine.sidecar.ring()
-
-
-def patiently(action: Callable[[], T], seconds: float) -> T:
-    """Do it as soon as somebody who does not use the gate lets go; the wait hears signals."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            return action()
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() >= deadline:
-                raise
-            time.sleep(_POLL)
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    name = getattr(error, "sqlite_errorname", None) or ""
-    return name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 _sidecars: weakref.WeakValueDictionary[str, FileSidecar] = weakref.WeakValueDictionary()
@@ -659,32 +254,11 @@ def _open_sidecar(path: str) -> FileSidecar:
         return sidecar
 
 
-def path_of(connection: sqlite3.Connection) -> str | None:
-    """The file behind a connection; None for one in memory."""
-    file = next(row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main")
-    return file or None
-
-
-# Connections must not be used across a fork, nor even closed: that would drop the parent's locks. The child keeps
-# every one of them, those of threads that it does not have included, and opens its own.
-def _before_fork() -> None:
-    _kept_over_fork.append(list(_everyones))
-
-
-def _after_fork_in_parent() -> None:
-    _kept_over_fork.pop()
-
-
-def _after_fork_in_child() -> None:
-    global _mine, _everyones, _sidecars_lock, _uses_lock
-    _mine = _PerThread()
-    _everyones = weakref.WeakSet()
+def _after_fork() -> None:
+    global _sidecars_lock
     _sidecars.clear()
-    _uses_lock = threading.Lock()
     _sidecars_lock = threading.Lock()  # a thread that this process does not have may have held it
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(after_in_child=_after_fork)

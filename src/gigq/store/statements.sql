@@ -186,7 +186,16 @@ queue, priority, function_module, function_name, script, on_parent_failure, pass
 -- name: insert_job
 -- One job, bound by place, which takes a third of the time of insert_jobs with one. All its parents are open.
 INSERT INTO job ({kind_columns}, parents_left, id, name, created_at, updated_at, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending') RETURNING seq
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
+
+-- name: insert_job_params
+-- The same for its params: half the time of insert_params with one.
+INSERT INTO params (seq, body) VALUES (?, ?)
+
+-- name: count_job
+-- The same for its queue: a fifth of the time of add_counts with one.
+INSERT INTO counts (queue, status, n) VALUES (?, 'pending', 1)
+ON CONFLICT (queue, status) DO UPDATE SET n = n + 1
 
 -- name: insert_jobs
 -- [id, name, created_at, place in :kinds] each; :kinds has [the kind_columns] each, so that they are taken out of the

@@ -10,7 +10,8 @@ import contextlib
 import sqlite3
 
 from gigq.errors import StoreError
-from gigq.store.sqlite import Sqlite, connect
+from gigq.store.connections import connect
+from gigq.store.sqlite import Sqlite
 
 _OURS = "('job', 'params', 'execution', 'dependency', 'worker', 'counts', 'unfinished', 'place')"
 

@@ -17,6 +17,8 @@ _PIECE = 5000
 """Jobs in one statement: bounds the JSON text, not the transaction."""
 _BYTES = 16 * 1024 * 1024
 """Of params in one statement."""
+_SMALL = 4096
+"""Bytes of params that are hardly more than a page."""
 
 
 class Plan(NamedTuple):
@@ -28,6 +30,11 @@ class Plan(NamedTuple):
     outside: list[str]
     """Ids of parents that must be in the queue already."""
 
+    @property
+    def is_small(self) -> bool:
+        """Whether its values are."""
+        return len(self.jobs) == 1 and len(self.jobs[0].params) <= _SMALL
+
 
 def plan(jobs: list[NewJob]) -> Plan:
     """Check what can be checked without the database.
@@ -36,6 +43,8 @@ def plan(jobs: list[NewJob]) -> Plan:
         DuplicateJob: two jobs of the submission have the same id.
         DependencyCycle: jobs wait for each other.
     """
+    if len(jobs) == 1 and not jobs[0].dependencies:
+        return Plan(jobs, {jobs[0].id: 0}, [])
     places = {job.id: place for place, job in enumerate(jobs)}
     if len(places) != len(jobs):
         twice = next(name for name, n in Counter(job.id for job in jobs).items() if n > 1)
@@ -85,12 +94,12 @@ def insert(tx: Transaction, what: Plan, now: int) -> None:
     """
     jobs = what.jobs
     outside = _find(tx, what.outside)
-    missing = [parent for parent in what.outside if parent not in outside]
-    if missing:
-        _refuse_unknown(jobs, missing[0])
+    if len(outside) < len(what.outside):
+        _refuse_unknown(jobs, next(parent for parent in what.outside if parent not in outside))
     base = _insert_one(tx, jobs[0], now) if len(jobs) == 1 else _insert_many(tx, jobs, now)
+    if not any(job.dependencies for job in jobs):
+        return
     _insert_edges(tx, what, base, outside)
-    add_counts(tx, Counter((job.queue, JobStatus.PENDING.value) for job in jobs))
     settled_before = [
         base + place
         for place, job in enumerate(jobs)
@@ -102,9 +111,11 @@ def insert(tx: Transaction, what: Plan, now: int) -> None:
 
 
 def _insert_one(tx: Transaction, job: NewJob, now: int) -> int:
+    """Each statement bound by place, none through JSON; the job's number."""
     values = (*_kind(job), len(job.dependencies), job.id, job.name, job.created_at, now)
     seq = tx.add("insert_job", values)
-    tx.run("insert_params", base=seq, bodies=as_json([job.params]))
+    tx.add("insert_job_params", (seq, job.params))
+    tx.add("count_job", (job.queue,))
     return seq
 
 
@@ -117,6 +128,7 @@ def _insert_many(tx: Transaction, jobs: list[NewJob], now: int) -> int:
         rows = [(job.id, job.name, job.created_at, kinds.setdefault(_kind(job), len(kinds))) for job in piece]
         tx.run("insert_jobs", base=base + start, jobs=as_json(rows), kinds=as_json(list(kinds)), now=now)
         _insert_params(tx, base + start, [job.params for job in piece])
+    add_counts(tx, Counter((job.queue, JobStatus.PENDING.value) for job in jobs))
     return base
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 from gigq.errors import StoreError
-from gigq.store.sqlite import translate
+from gigq.store.failures import patiently, translate
 from gigq.store.statements import load
 
 T = TypeVar("T")
@@ -61,7 +60,8 @@ class Transaction:
 
     def add(self, name: str, values: Sequence[Any]) -> int:
         """Insert one row, bound by place (by name it takes longer: 27 us instead of 18 for 19 values); its number."""
-        number: int = self._execute(self._texts[name], values).fetchone()[0]
+        number = self._execute(self._texts[name], values).lastrowid
+        assert number is not None  # noqa: S101 - just inserted
         return number
 
     def value(self, name: str, /, **values: Any) -> Any:
@@ -75,7 +75,8 @@ class Transaction:
 
     def records(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
         """All rows by column name."""
-        names, rows = self._read(name, values)
+        columns, rows = self._read(name, values)
+        names = [column[0] for column in columns or ()]
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def array(self, name: str, kind: type[T], /, **values: Any) -> list[T]:
@@ -100,15 +101,10 @@ class Transaction:
             raise
         self._execute("RELEASE one")
 
-    def _read(self, name: str, values: dict[str, Any]) -> tuple[list[str], list[Sequence[Any]]]:
-        deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                cursor = self._execute(self._texts[name], values)
-                names = [column[0] for column in cursor.description or ()]
-                return names, cursor.fetchall()
-            except sqlite3.OperationalError as error:
-                busy = (getattr(error, "sqlite_errorname", None) or "").startswith("SQLITE_BUSY")
-                if not busy or time.monotonic() >= deadline:
-                    raise
-                time.sleep(0.002)
+    def _read(self, name: str, values: dict[str, Any]) -> tuple[Any, list[Sequence[Any]]]:
+        """``Cursor.description``, and all rows."""
+        return patiently(self._read_now, self._patience, name, values)
+
+    def _read_now(self, name: str, values: dict[str, Any]) -> tuple[Any, list[Sequence[Any]]]:
+        cursor = self._execute(self._texts[name], values)
+        return cursor.description, cursor.fetchall()

@@ -224,7 +224,7 @@ class Runner(Generic[R]):
 
     def _raised(self, error: BaseException) -> Ended:
         if type(error) is _NotNow:
-            return Ended("unstarted", self._monotonic(), error=str(error))
+            return Ended("hindered", self._monotonic(), error=str(error))
         if issubclass(type(error), FunctionUnavailable):
             return Ended("unavailable", self._monotonic(), error=str(error))
         return Ended("raised", self._monotonic(), error=describe.error(error))

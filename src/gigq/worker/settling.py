@@ -5,7 +5,7 @@ from __future__ import annotations
 from gigq import log
 from gigq.clock import SECOND
 from gigq.lease import Lease
-from gigq.status import End, JobStatus, settle
+from gigq.status import NOT_BEGUN, End, JobStatus, settle
 from gigq.store.rows import Settlement
 from gigq.worker.calls import Call
 
@@ -13,8 +13,6 @@ _PENDING = JobStatus.PENDING
 _GOOD_STATUS = JobStatus.COMPLETED.value
 _GOOD_RUN = "completed"
 CANCELLED = "cancelled while it ran"
-_NOT_NOW = 2 * SECOND
-"""Until a job is tried again that could not begin, because what it needs could not be read."""
 
 
 def returned(lease: Lease, started_at: int | None, ended_at: int, result: str | None) -> Settlement:
@@ -36,7 +34,7 @@ def of(call: Call, offset: int) -> Settlement:
         end = _asked(call)
     if end == "returned":
         return returned(lease, started_at, ended_at, call.result)
-    if end in ("unavailable", "unstarted"):
+    if end in NOT_BEGUN:
         return decide(lease, end, ended_at, started_at=None, error=call.error)
     error = call.error
     if end == "timeout":
@@ -52,7 +50,7 @@ def _asked(call: Call) -> End:
     What it returned after a cancel is its result. Past its timeout it is too late, unless it had ended before.
     """
     end = call.end
-    if end in ("unavailable", "unstarted", "stopped") or call.asked is None:
+    if end in NOT_BEGUN or end == "stopped" or call.asked is None:
         return end
     if end in ("returned", "unstorable"):
         timeout = call.lease.timeout
@@ -76,13 +74,8 @@ def decide(
     ended_at: int | None = None,
     error: str | None = None,
 ) -> Settlement:
-    """The settlement of a run; times in microseconds UTC, ``started_at`` None if it never started.
-
-    One that could not begin, with the reason as its ``error``, is tried again a little later.
-    """
+    """The settlement of a run; times in microseconds UTC, ``started_at`` None if it never started."""
     what = settle(end, lease, now, error, lease.module)
-    if end == "unstarted" and error is not None:
-        what = what._replace(due_at=now + _NOT_NOW)
     return Settlement(
         lease,
         what.status.value,

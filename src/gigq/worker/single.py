@@ -9,7 +9,7 @@ from gigq import codec, log
 from gigq.clock import Clock
 from gigq.errors import StoreError, StoreReplaced
 from gigq.lease import Lease
-from gigq.status import End, JobStatus
+from gigq.status import NOT_BEGUN, End, JobStatus
 from gigq.store.extension import end_claim
 from gigq.store.rows import Settlement
 from gigq.worker import settling
@@ -211,7 +211,7 @@ class Single:
         )
 
     def _settlement(self, call: Call, end: End, *, error: str | None) -> Settlement:
-        started_at = None if end in ("unavailable", "unstarted") else self._started_at(call)
+        started_at = None if end in NOT_BEGUN else self._started_at(call)
         return settling.decide(call.lease, end, self._clock.now(), started_at=started_at, error=error)
 
     def _started_at(self, call: Call) -> int:

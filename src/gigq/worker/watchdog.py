@@ -45,7 +45,7 @@ class Watchdog:
                     with contextlib.suppress(GigQError):  # the next look, or the end of the run, tries again
                         self._look()
         finally:
-            from gigq.store.sqlite import close_connections
+            from gigq.store.connections import close_connections
 
             close_connections()
 

@@ -29,7 +29,7 @@ from gigq.worker.waker import Waker
 if TYPE_CHECKING:
     import sqlite3
 
-    from gigq.store.sqlite import Durability
+    from gigq.store.connections import Durability
 
 _SEAMS = ("_claim_job", "_complete_job", "_import_function")
 

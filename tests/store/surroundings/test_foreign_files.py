@@ -150,8 +150,8 @@ def test_an_sqlite_older_than_3_37_is_refused_with_versions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: tuple[int, int, int]
 ) -> None:
     spelled = ".".join(map(str, version))
-    monkeypatch.setattr("gigq.store.sqlite.sqlite3.sqlite_version_info", version)
-    monkeypatch.setattr("gigq.store.sqlite.sqlite3.sqlite_version", spelled)
+    monkeypatch.setattr("gigq.store.connections.sqlite3.sqlite_version_info", version)
+    monkeypatch.setattr("gigq.store.connections.sqlite3.sqlite_version", spelled)
     for path in (str(tmp_path / "jobs.db"), ":memory:"):
         with pytest.raises(StoreVersion) as refused:
             JobQueue(path)
@@ -161,7 +161,7 @@ def test_an_sqlite_older_than_3_37_is_refused_with_versions(
 
 
 def test_sqlite_3_37_will_do(db: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gigq.store.sqlite.sqlite3.sqlite_version_info", (3, 37, 0))
+    monkeypatch.setattr("gigq.store.connections.sqlite3.sqlite_version_info", (3, 37, 0))
     assert JobQueue(db).stats()["total"] == 0
 
 
@@ -172,7 +172,7 @@ def test_a_subclass_with_its_own_connection_is_refused_on_an_old_sqlite_too(
         def _get_connection(self) -> sqlite3.Connection:
             return opened
 
-    monkeypatch.setattr("gigq.store.sqlite.sqlite3.sqlite_version_info", (3, 36, 0))
+    monkeypatch.setattr("gigq.store.connections.sqlite3.sqlite_version_info", (3, 36, 0))
     for path in (":memory:", tmp_path / "own.db"):
         with contextlib.closing(sqlite3.connect(path)) as opened, pytest.raises(StoreVersion):
             Own(path)

@@ -18,8 +18,8 @@ from surroundings import fill, room, small_disk, take_inodes
 
 from gigq import Job, JobQueue, Worker, close_connections
 from gigq.errors import StoreFull
-from gigq.store import sqlite
-from gigq.store.sqlite import Connection, Durability
+from gigq.store import connections
+from gigq.store.connections import Connection, Durability
 
 LARGE = "x" * 100_000
 
@@ -53,14 +53,14 @@ class Limit:
 @pytest.fixture
 def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
     made = Limit()
-    real = sqlite.prepare
+    real = connections.prepare
 
     def prepare(connection: sqlite3.Connection, durability: Durability) -> None:
         real(connection, durability)
         if isinstance(connection, Connection):
             made.of(connection)
 
-    monkeypatch.setattr(sqlite, "prepare", prepare)
+    monkeypatch.setattr(connections, "prepare", prepare)
     return made
 
 

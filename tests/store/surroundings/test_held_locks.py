@@ -16,7 +16,7 @@ from surroundings import locked
 
 from gigq import Job, JobQueue, Worker
 from gigq.errors import StoreBusy
-from gigq.store.sqlite import BUSY_TIMEOUT
+from gigq.store.connections import BUSY_TIMEOUT
 
 
 def test_a_submit_waits_for_busy_timeout_and_then_says_why(db: str) -> None:

@@ -18,7 +18,7 @@ from stores import LEGACY
 
 from gigq import Job, JobQueue, Worker, close_connections
 from gigq.errors import InvalidJob, StoreMissing
-from gigq.store.sqlite import Durability
+from gigq.store.connections import Durability
 
 CALLS: list[Callable[[JobQueue], object]] = [
     JobQueue.stats,

@@ -179,13 +179,48 @@ def test_what_moves_away_during_the_commit_is_not_acknowledged(
     queue = JobQueue(path)
     real = Sqlite.commit
 
-    def commit(self: Sqlite, connection: sqlite3.Connection) -> None:
+    def commit(self: Sqlite, connection: sqlite3.Connection, *, light: bool = False) -> None:
         if moment == "before":
             rename(path)
-        real(self, connection)
+        real(self, connection, light=light)
         if moment == "after":
             rename(path)
 
     monkeypatch.setattr(Sqlite, "commit", commit)
     with pytest.raises(StoreReplaced):
         queue.submit(Job("j", jobs.nothing))
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_what_moves_away_within_a_transaction_is_not_acknowledged(path: Path, file: str) -> None:
+    queue = JobQueue(path)
+    job = queue.submit(Job("j", jobs.nothing))
+
+    def write() -> None:
+        with queue._store.engine.writing() as connection:
+            connection.execute("UPDATE job SET priority = 5")
+            rename(path.with_name(file))
+
+    with pytest.raises(StoreReplaced):
+        write()
+    if file == "jobs.db-lock":  # whoever opens a new one has the turn too
+        assert JobQueue(path).get_status(job)["priority"] == 0
+
+
+def test_what_was_stored_while_the_sidecar_moved_away_is_acknowledged(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = JobQueue(path)
+    real = Sqlite.commit
+
+    def commit(self: Sqlite, connection: sqlite3.Connection, *, light: bool = False) -> None:
+        real(self, connection, light=light)
+        rename(path.with_name("jobs.db-lock"))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sqlite, "commit", commit)
+        queue.submit(Job("j", jobs.nothing))
+    with pytest.raises(StoreReplaced):
+        queue.submit(Job("refused", jobs.nothing))
+    queue.submit(Job("after", jobs.nothing))
+    assert [job["name"] for job in queue.list_jobs()] == ["after", "j"]

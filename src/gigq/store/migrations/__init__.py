@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from gigq.errors import StoreMissing, StoreUnusable, StoreVersion
 from gigq.store import hosts, statistics
+from gigq.store.failures import patiently
 from gigq.store.migrations import legacy
-from gigq.store.sqlite import Sqlite, patiently
+from gigq.store.sqlite import Sqlite
 
 APPLICATION_ID = 0x47694751
 """``GiGQ`` in ASCII."""

@@ -95,7 +95,6 @@ PLANS = {
     "take_place": "",
     "any_stop_request": "stop_request:scan",
     "ask_to_stop": "job:key",
-    "claim_choose_by_kind": "j:key job:job_ready p:key sort:ORDER BY",
     "clear_output": "output:key",
     "clear_progress": "progress:key",
     "forget_stops": "j:key stop_request:scan",

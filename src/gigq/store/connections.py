@@ -219,6 +219,8 @@ def prepare(connection: sqlite3.Connection, durability: Durability) -> None:
     # Up to SQLite 3.51.2 a checkpoint that races a writer can corrupt the file: only under the gate (see Sqlite.commit).
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     connection.execute(f"PRAGMA journal_size_limit = {_LARGEST_WAL}")
+    # An UPDATE ... FROM gathers its rows first, a claim's worth: no file is needed for that [m: 6 % of a drain's CPU].
+    connection.execute("PRAGMA temp_store = MEMORY")
 
 
 def _unchanged(path: str) -> tuple[int, int] | None:

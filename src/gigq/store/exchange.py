@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection
+from typing import NamedTuple
 
 from gigq import ids
 from gigq.errors import GigQError, StoreError
@@ -208,7 +208,7 @@ def add_counts(tx: Transaction, differences: Differences) -> None:
 class Claimed(NamedTuple):
     """What a claim took, to be read when the gate is open again."""
 
-    leases: str
+    leases: str | list[Lease]
     token: str
     worker: int
     at: int
@@ -216,7 +216,7 @@ class Claimed(NamedTuple):
     taken: int
 
     def read(self) -> list[Lease]:
-        leases = decode_array(Lease, self.leases)
+        leases = self.leases if isinstance(self.leases, list) else decode_array(Lease, self.leases)
         for lease in leases:
             lease.execution_id = f"{self.token}-{lease.seq}"
             lease.worker = self.worker
@@ -224,11 +224,20 @@ class Claimed(NamedTuple):
         return leases
 
 
+_FURTHER = 128
+"""Ready jobs that are looked at beyond those that are wanted, to find some of either kind."""
+
+
 def claim(tx: Transaction, what: Claim, now: int) -> Claimed | None:
     """Put the best ready jobs of a queue under a lease; the caller counts them."""
-    row = _choose(tx, what)
-    assert row is not None  # noqa: S101 - an aggregate has one row
-    leases, jobs, n = row
+    leases: str | list[Lease]
+    if what.want_async is None:
+        leases, jobs, n = _choose(tx, what, what.want)
+    else:
+        ready, _, _ = _choose(tx, what, max(what.want, what.want_async) + _FURTHER)
+        leases = _of_each_kind(decode_array(Lease, ready), what, what.want_async)
+        n = len(leases)
+        jobs = as_json([lease.seq for lease in leases])
     if not n:
         return None
     token = ids.lease_token()
@@ -236,22 +245,27 @@ def claim(tx: Transaction, what: Claim, now: int) -> Claimed | None:
     return Claimed(leases, token, what.worker, now, what.queue, n)
 
 
-_FURTHER = 256
-"""Ready jobs that are looked at beyond those that are wanted, to find some of either kind."""
-
-
-def _choose(tx: Transaction, what: Claim) -> Sequence[Any] | None:
-    lacking = as_json(list(what.without))
-    if what.want_async is not None:
-        return tx.row(
-            "claim_choose_by_kind",
-            queue=what.queue,
-            want=what.want,
-            want_async=what.want_async,
-            most=what.want + what.want_async + _FURTHER,
-            coroutines=as_json(list(what.coroutines)),
-            without=lacking,
-        )
+def _choose(tx: Transaction, what: Claim, most: int) -> tuple[str, str, int]:
+    """The best ready jobs: their leases, their numbers, how many."""
     if what.without:
-        return tx.row("claim_choose_without", queue=what.queue, want=what.want, without=lacking)
-    return tx.row("claim_choose", queue=what.queue, want=what.want)
+        lacking = as_json(list(what.without))
+        row = tx.row("claim_choose_without", queue=what.queue, want=most, without=lacking)
+    else:
+        row = tx.row("claim_choose", queue=what.queue, want=most)
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    leases, jobs, n = row
+    return leases, jobs, n
+
+
+def _of_each_kind(ready: list[Lease], what: Claim, want_async: int) -> list[Lease]:
+    """The first ones that there is room for."""
+    left = [what.want, want_async]
+    chosen = []
+    for lease in ready:
+        kind = lease.is_async
+        if kind is None:
+            kind = (lease.module, lease.function) in what.coroutines
+        if left[kind] > 0:
+            left[kind] -= 1
+            chosen.append(lease)
+    return chosen

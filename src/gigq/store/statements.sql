@@ -67,35 +67,6 @@ FROM (
 CROSS JOIN job AS j ON j.seq = r.seq
 CROSS JOIN params AS p ON p.seq = r.seq
 
--- name: claim_choose_by_kind
--- The same for a worker that has room of its own for coroutine functions: at most :want plain ones and :want_async
--- coroutine ones, in order, of the first :most that are ready. :coroutines has [module, name] of functions of which
--- only this worker knows the kind; :without is as above, and may be empty.
-SELECT json_group_array(json_array({lease_columns}, {small_params})), json_group_array(r.seq), count(*)
-FROM (
-    SELECT seq FROM (
-        SELECT seq, place, is_async,
-            row_number() OVER (PARTITION BY is_async ORDER BY place) AS n
-        FROM (
-            SELECT seq, row_number() OVER (ORDER BY priority DESC, seq) AS place,
-                coalesce(is_async, EXISTS (SELECT 1 FROM json_each(:coroutines) AS c
-                    WHERE json_extract(c.value, '$[0]') = function_module
-                        AND json_extract(c.value, '$[1]') = function_name)) AS is_async
-            FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}
-                AND (held_since IS NULL OR NOT EXISTS (
-                    SELECT 1 FROM json_each(:without) AS w
-                    WHERE json_extract(w.value, '$[0]') = function_module
-                        AND json_extract(w.value, '$[1]') = function_name
-                        AND json_extract(w.value, '$[2]') IS script
-                ))
-            ORDER BY priority DESC, seq LIMIT :most
-        )
-    ) WHERE n <= CASE WHEN is_async THEN :want_async ELSE :want END
-    ORDER BY place
-) AS r
-CROSS JOIN job AS j ON j.seq = r.seq
-CROSS JOIN params AS p ON p.seq = r.seq
-
 -- name: claim_take
 -- Puts them under a lease. Runs in the transaction of claim_choose, which holds the write lock.
 UPDATE job SET status = 'running', execution_id = :token || '-' || seq, worker = :worker,

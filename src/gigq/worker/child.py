@@ -1,6 +1,6 @@
 """``python -m gigq.worker.child``: runs calls for the worker that has started it, and knows of no database.
 
-The socket to the worker is its standard input. A thread listens on it; jobs run in the main thread, coroutines on a
+The worker speaks on its standard input, and hears on a pipe of its own. A thread listens on it; jobs run in the main thread, coroutines on a
 loop of their own. Each start is marked, and each result written before the next start, so that whatever happens to
 this process costs one run. Without its worker it ends, with all that its jobs have started.
 """
@@ -13,7 +13,6 @@ import importlib
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 import time
@@ -86,8 +85,14 @@ class _Run:
 class Child:
     """This process, as its worker's child."""
 
-    def __init__(self, channel: socket.socket, setup: wire.Setup) -> None:
-        self._channel = channel
+    def __init__(self, read: int, write: int, setup: wire.Setup) -> None:
+        """Args:
+        read: the pipe from the worker.
+        write: the pipe to it.
+        setup: its first word.
+        """
+        self._read = read
+        self._write = write
         self._sending = threading.Lock()
         self._tells_starts = setup.tells_starts
         self._async_slots = setup.async_slots
@@ -193,7 +198,7 @@ class Child:
 
     def _listen(self, unpacker: wire.Unpacker) -> None:
         poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
+        poll.register(self._read, select.POLLIN)
         poll.register(self._read_wake, select.POLLIN)
         asking: list[_Run] = []
         while True:
@@ -201,9 +206,9 @@ class Child:
             events = dict(poll.poll(_EVERY * 1000 if busy else None))
             if self._read_wake in events:
                 os.read(self._read_wake, 4096)
-            if self._channel.fileno() in events:
+            if self._read in events:
                 try:
-                    data = self._channel.recv(_CHUNK)
+                    data = os.read(self._read, _CHUNK)
                 except OSError:
                     data = b""
                 if not data:
@@ -305,7 +310,10 @@ class Child:
         data = wire.frame(message)
         try:
             with self._sending:
-                self._channel.sendall(data)
+                sent = os.write(self._write, data)
+                while sent < len(data):
+                    data = data[sent:]
+                    sent = os.write(self._write, data)
         except OSError:
             _end_orphaned()
 
@@ -342,14 +350,20 @@ def _set_up(setup: wire.Setup) -> str | None:
     return None
 
 
-def _take_channel() -> socket.socket:
-    """The socket to the worker, out of the way of whoever reads standard input."""
-    channel = socket.socket(fileno=os.dup(0))
+def _take_pipes() -> tuple[int, int]:
+    """The pipes from and to the worker, out of the way of jobs, and of the programs that they start."""
+    read, write = os.dup(0), int(sys.argv[1])
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    os.register_at_fork(after_in_child=channel.close)  # a job that forks must not keep it open
-    return channel
+    os.set_inheritable(write, False)
+
+    def close() -> None:
+        os.close(read)
+        os.close(write)
+
+    os.register_at_fork(after_in_child=close)  # a job that forks must not keep them open
+    return read, write
 
 
 def main() -> None:
@@ -359,11 +373,11 @@ def main() -> None:
     )  # Ctrl-C is for the worker; ignored, it would be so in jobs' programs too
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.enable()
-    channel = _take_channel()
+    read, write = _take_pipes()
     unpacker = wire.Unpacker(wire.ToChild)
     messages: list[Any] = []
     while not messages:
-        data = channel.recv(_CHUNK)
+        data = os.read(read, _CHUNK)
         if not data:
             os._exit(1)
         messages = unpacker.feed(data)
@@ -373,7 +387,7 @@ def main() -> None:
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     with capture.capturing(forgiving=True):
         trouble = _set_up(setup)
-        child = Child(channel, setup)
+        child = Child(read, write, setup)
         child._send(wire.Ready(trouble))
         for message in messages:
             child._hear(message, [])

@@ -1,4 +1,4 @@
-"""What a worker and its children say to each other: frames of msgpack over one socket. No pickle.
+"""What a worker and its children say to each other: frames of msgpack over two pipes. No pickle.
 
 A frame is four bytes of length and a message. Params and results travel as the JSON text that is stored: the parent
 never decodes them.

@@ -1,4 +1,4 @@
-"""One child process, as its worker sees it: a socket, the calls it has, and how it is ended."""
+"""One child process, as its worker sees it: two pipes, the calls it has, and how it is ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -43,8 +42,8 @@ class Process:
         """Whether the call that runs takes longer than was thought, so that nothing is to wait behind it."""
         self.exceeded = False
         """Whether it was ended for its use of memory."""
-        self.watched = 1
-        """The events that are waited for; see selectors."""
+        self.is_watched = False
+        """Whether room in its pipe is waited for."""
         self.is_ready = False
         self.alone: Call | None = None
         """The call that must have it for itself."""
@@ -64,24 +63,38 @@ class Process:
         self._ooms = family.oom_kills()
         self._out = bytearray()
         self._unpacker = wire.Unpacker(wire.ToParent)
-        self._channel, theirs = socket.socketpair()
-        self._channel.setblocking(False)
-        environment = {**os.environ, family.TOKEN: self.token, "PYTHONPATH": _with_this_package()}
-        with theirs:
-            # -P: a module of the working directory must not stand in for one of the standard library.
-            self._popen = subprocess.Popen(
-                [sys.executable, "-P", "-m", "gigq.worker.child"],
-                stdin=theirs.fileno(),
-                env=environment,
-                process_group=0,
-            )
+        self._popen = self._start()
         self.pid = self._popen.pid
         self._pidfd = _watch_death(self.pid)
         self.send(setup)
 
+    def _start(self) -> subprocess.Popen[bytes]:
+        """Pipes, not a socket: it takes so many small messages that a child need not wait for its worker to hear them."""
+        theirs_in, self.write_fd = os.pipe()
+        self._read_fd, theirs_out = os.pipe()
+        try:
+            for fd in (self.write_fd, self._read_fd):
+                os.set_blocking(fd, False)
+                _widen(fd)
+            # -P: a module of the working directory must not stand in for one of the standard library.
+            return subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                [sys.executable, "-P", "-m", "gigq.worker.child", str(theirs_out)],
+                stdin=theirs_in,
+                pass_fds=[theirs_out],
+                env={**os.environ, family.TOKEN: self.token, "PYTHONPATH": _with_this_package()},
+                process_group=0,
+            )
+        except BaseException:
+            os.close(self.write_fd)
+            os.close(self._read_fd)
+            raise
+        finally:
+            os.close(theirs_in)
+            os.close(theirs_out)
+
     def filenos(self) -> list[int]:
         """Descriptors that become readable when it says something, or dies."""
-        return [self._channel.fileno(), *([] if self._pidfd is None else [self._pidfd])]
+        return [self._read_fd, *([] if self._pidfd is None else [self._pidfd])]
 
     def find(self, slot: int) -> Call | None:
         """A call that it has not answered for."""
@@ -113,7 +126,7 @@ class Process:
         return bool(self._out)
 
     def send(self, message: Any) -> None:
-        """Say something, now or when there is room in the socket."""
+        """Say something, now or when there is room in the pipe."""
         self._out += wire.frame(message)
         self.flush()
 
@@ -121,7 +134,7 @@ class Process:
         out = self._out
         while out:
             try:
-                sent = self._channel.send(out)
+                sent = os.write(self.write_fd, out)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:  # it is dead, as will be seen
@@ -135,7 +148,7 @@ class Process:
         total = 0
         while total < _MOST_AT_ONCE:
             try:
-                data = self._channel.recv(_CHUNK)
+                data = os.read(self._read_fd, _CHUNK)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError:
@@ -211,10 +224,22 @@ class Process:
         self._close()
 
     def _close(self) -> None:
-        self._channel.close()
+        for fd in (self.write_fd, self._read_fd):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self.write_fd = self._read_fd = -1
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
+
+
+def _widen(fd: int) -> None:
+    """Let a pipe hold a megabyte, where that can be had."""
+    if sys.platform == "linux":
+        import fcntl
+
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, 1024 * 1024)
 
 
 def _watch_death(pid: int) -> int | None:

@@ -414,11 +414,15 @@ class Processes:
         return child
 
     def _watch(self, child: Process) -> None:
-        """Wake for room in its socket only while there is something to be sent."""
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if child.wants_to_write() else 0)
-        if events != child.watched:
-            child.watched = events
-            self._selector.modify(child.filenos()[0], events, child)
+        """Wake for room in its pipe only while there is something to be sent."""
+        wants = child.wants_to_write()
+        if wants == child.is_watched:
+            return
+        child.is_watched = wants
+        if wants:
+            self._selector.register(child.write_fd, selectors.EVENT_WRITE, child)
+        else:
+            self._selector.unregister(child.write_fd)
 
     def _replace(self, child: Process) -> None:
         self._forget(child)
@@ -430,8 +434,9 @@ class Processes:
         self._children.append(self._start())
 
     def _forget(self, child: Process) -> None:
-        for fd in child.filenos():
+        for fd in [*child.filenos(), *([child.write_fd] if child.is_watched else [])]:
             self._selector.unregister(fd)
+        child.is_watched = False
         self._children.remove(child)
 
     def _bury(self, child: Process) -> None:

@@ -56,7 +56,7 @@ def noted(ledger: Path) -> list[tuple[int, int]]:
 
 def hold(ledger: str, until: str) -> None:
     """Note who runs it, and end when the file ``until`` is there."""
-    _append(ledger, f"{time.monotonic_ns()} {os.getpid()} {os.getppid()}\n".encode())
+    _append(ledger, f"{time.monotonic_ns()} {os.getpid()}\n".encode())
     while not Path(until).exists():
         time.sleep(0.005)
 

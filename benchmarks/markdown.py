@@ -18,7 +18,9 @@ def page(machine: dict[str, Any], form: str, runs: int, everything: list[Measure
     told = ", ".join(
         f"{key.replace('_', ' ')} {value}" for key, value in machine.items() if value is not None
     )
-    blocks = [f"{told}. The {form} form, {runs} runs at most: medians, and the range of the runs."]
+    blocks = [
+        f"{told}. The {form} form, {runs} runs each, or fewer of what takes long: medians, and the range of the runs."
+    ]
     blocks += ["\n".join(_workload(measured)) for measured in everything]
     return "\n\n".join(blocks) + "\n"
 

@@ -54,7 +54,7 @@ class Workload:
     quantities: tuple[Quantity, ...]
     contenders: tuple[Contender, ...]
     most_runs: int | None = None
-    """For what takes long and is an average by itself."""
+    """Unless the number of runs is asked for: for what takes long and is an average by itself."""
 
 
 @dataclass(frozen=True)

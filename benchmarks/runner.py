@@ -73,14 +73,18 @@ class Measured:
 
 
 def measure(
-    workload: Workload, runs: int, folder: Path, servers: Servers, say: Callable[[str], None]
+    workload: Workload,
+    runs: int,
+    folder: Path,
+    servers: Servers,
+    say: Callable[[str], None],
 ) -> Measured:
     """Sample every contender ``runs`` times, in turns, so that a noisy minute hits them all."""
     measured = Measured(
         workload,
         [Series(contender, skipped=_what_is_missing(contender)) for contender in workload.contenders],
     )
-    for turn in range(min(runs, workload.most_runs or runs)):
+    for turn in range(runs):
         for series in _rotated(measured.series, turn):
             if series.trouble is None and series.skipped is None:
                 say(f"{workload.name}: run {turn + 1}, {series.contender.who}")

@@ -1,4 +1,4 @@
-"""PgQueuer on PostgreSQL: asyncpg, uvloop and batches of 100, as its own benchmark has them."""
+"""PgQueuer on PostgreSQL: asyncpg, uvloop and batches of 100."""
 
 from __future__ import annotations
 

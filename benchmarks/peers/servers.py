@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -74,6 +73,8 @@ class _Process:
         self.port = _free_port()
         self.as_whom: dict[str, Any] = {}
         if owner is not None:
+            import pwd  # there is none on Windows, where nobody is root
+
             entry = pwd.getpwnam(owner)
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
             self.as_whom = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
@@ -182,6 +183,8 @@ def _postgres_programs() -> Path:
 
 def _unprivileged() -> str:
     """PostgreSQL refuses to run as root."""
+    import pwd
+
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_name

@@ -21,7 +21,7 @@ _SIZE = {"submitters": _SUBMITTERS, "workers": _WORKERS, "head_start": 3.0}
 
 
 def workloads(*, quick: bool) -> list[Workload]:
-    arguments = {"seconds": 6 if quick else 60, **_SIZE}
+    arguments = {"seconds": 4 if quick else 60, **_SIZE}
     return [
         Workload(
             "contention",
@@ -48,8 +48,8 @@ def workloads(*, quick: bool) -> list[Workload]:
                 Contender(
                     PEER,
                     f"{__name__}:through_api",
-                    {"seconds": 5, "drain": False, **_SIZE},
-                    "5 s, not drained to the end: that would take hours",
+                    {"seconds": 4, "drain": False, **_SIZE},
+                    "4 s, not drained to the end: that would take hours",
                     peer=gigq051.PEER,
                 ),
             ),

@@ -36,6 +36,7 @@ def workloads(*, quick: bool) -> list[Workload]:
                     peer=gigq051.PEER,
                 ),
             ),
+            most_runs=2 if quick else None,
         )
     ]
 

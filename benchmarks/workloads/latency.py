@@ -25,7 +25,7 @@ _HEAD_START = 1.5
 
 
 def workloads(*, quick: bool) -> list[Workload]:
-    seconds = {"seconds": 4 if quick else 20}
+    seconds = {"seconds": 3 if quick else 20}
     return [
         Workload(
             "latency",
@@ -55,7 +55,7 @@ def workloads(*, quick: bool) -> list[Workload]:
                     peer=gigq051.PEER,
                 ),
             ),
-            most_runs=2 if quick else None,
+            most_runs=1 if quick else None,
         )
     ]
 

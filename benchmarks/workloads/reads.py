@@ -48,7 +48,7 @@ def workloads(*, quick: bool) -> list[Workload]:
                     peer=gigq051.PEER,
                 ),
             ),
-            most_runs=2 if quick else None,
+            most_runs=1 if quick else None,
         )
     ]
 

@@ -23,7 +23,7 @@ _THREADS = 32
 
 def workloads(*, quick: bool, peers: Sequence[Peer]) -> list[Workload]:
     one = {"full": 600 if quick else 3_000, "normal": 4_000 if quick else 20_000}
-    bulk, few = (50_000, 300) if quick else (100_000, 2_000)
+    bulk, few = (30_000, 300) if quick else (100_000, 2_000)
     durable = [peer for peer in peers if peer.durable]
     rest = [peer for peer in peers if not peer.durable]
     return [

@@ -38,6 +38,7 @@ def drain(
     """Seconds from starting a worker until ``count`` jobs are completed; the worker has stopped then."""
     worker = Worker(path, concurrency=threads, polling_interval=1, **options)
     ended: list[float] = []
+    over = threading.Event()
 
     def watch() -> None:
         try:
@@ -47,11 +48,16 @@ def drain(
             if at_end is not None:
                 at_end()
             worker.stop()
+            while not over.wait(_LOOK_EVERY):  # all may have been done before the worker began
+                worker.stop()
 
     watcher = threading.Thread(target=watch, daemon=True)
     start = time.perf_counter()
     watcher.start()
-    worker.start()
+    try:
+        worker.start()
+    finally:
+        over.set()
     watcher.join()
     return ended[0] - start
 

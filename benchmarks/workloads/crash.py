@@ -96,7 +96,10 @@ def killed(
     for process in workers:
         process.send_signal(signal.SIGTERM)
     for process in workers:
-        child.answer(process, timeout=60)
+        _, said = process.communicate(timeout=60)
+        # Whoever is asked to stop while it still imports is ended by that, and has claimed nothing.
+        if process.returncode not in (0, -signal.SIGTERM):
+            raise child.SampleFailed(f"a worker ended with {process.returncode}\n{said}")
     return Sample(
         {"half": statistics.median(taken), "longest": max(taken)}, exact.check(path, count, killed=times)
     )

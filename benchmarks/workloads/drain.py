@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from benchmarks.peers import gigq051
 from benchmarks.peers.peer import Peer
 from benchmarks.plan import FLOOR, OURS, PEER, Contender, Quantity, Sample, Workload
 from benchmarks.workloads import others
-from gigq import Job, Worker
+from gigq import Job
 
 _OURS = "no-op that returns its parameter; results and history kept; FULL: survives a crash and a power cut"
 _BARE = "the same rows, FULL; no API, threads, processes, timeouts or signals"
@@ -146,21 +145,19 @@ def two_workers(folder: str, count: int, head_start: float = _HEAD_START) -> Sam
     path = str(Path(folder) / "jobs.db")
     api.submit(api.open_queue(path), api.make_jobs(count))
     begin = time.time() + head_start
-    workers = [child.start(f"{__name__}:work", {"folder": folder, "begin": begin}) for _ in range(2)]
+    arguments = {"folder": folder, "count": count, "begin": begin}
+    workers = [child.start(f"{__name__}:work", arguments) for _ in range(2)]
     api.wait_until_completed(path, count)
     seconds = time.time() - begin
-    for process in workers:
-        process.send_signal(signal.SIGTERM)
     called = [child.answer(process, timeout=60) for process in workers]
     told = exact.check(path, count, sum(called))
     return Sample({"rate": count / seconds}, f"{told}; the slower worker's part {min(called) / count:.2f}")
 
 
-def work(folder: str, begin: float) -> int:
-    """A worker in a process of its own, until SIGTERM: how many calls it made."""
-    worker = Worker(str(Path(folder) / "jobs.db"), polling_interval=1)
+def work(folder: str, count: int, begin: float) -> int:
+    """A worker in a process of its own, until all is done: how many calls it made."""
     time.sleep(max(0.0, begin - time.time()))
-    worker.start()
+    api.drain(str(Path(folder) / "jobs.db"), count)
     return len(jobs.called)
 
 

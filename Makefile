@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test check check-all bench torture format clean
+.PHONY: demo test check check-all bench bench-full torture format clean
 
 demo: $(READY)
 	$(BIN)/python examples/stdlib_census.py
@@ -22,6 +22,9 @@ check: $(READY)
 check-all: check test torture
 
 bench: $(READY)
+	$(BIN)/python -m benchmarks --quick $(ARGS)
+
+bench-full: $(READY)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 torture: $(READY)

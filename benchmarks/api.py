@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks import jobs
 from gigq import Job, JobQueue, Worker
@@ -18,8 +19,8 @@ def open_queue(path: str, durability: str = "full") -> JobQueue:
     return JobQueue(path, durability="normal")
 
 
-def make_jobs(count: int) -> list[Job]:
-    return [Job(name="tick", function=jobs.tick, params={"n": n}) for n in range(count)]
+def make_jobs(count: int, function: Callable[..., Any] = jobs.tick) -> list[Job]:
+    return [Job(name="tick", function=function, params={"n": n}) for n in range(count)]
 
 
 def submit(queue: JobQueue, made: list[Job]) -> None:
@@ -31,24 +32,46 @@ def submit(queue: JobQueue, made: list[Job]) -> None:
             queue.submit(job)
 
 
-def drain(path: str, count: int, threads: int = 1, at_end: Callable[[], None] | None = None) -> float:
+def drain(
+    path: str, count: int, threads: int = 1, at_end: Callable[[], None] | None = None, **options: Any
+) -> float:
     """Seconds from starting a worker until ``count`` jobs are completed; the worker has stopped then."""
-    worker = Worker(path, concurrency=threads, polling_interval=1)
+    worker = Worker(path, concurrency=threads, polling_interval=1, **options)
     ended: list[float] = []
+    over = threading.Event()
 
     def watch() -> None:
-        queue = JobQueue(path)
-        while queue.stats()["completed"] < count:
-            time.sleep(_LOOK_EVERY)
-        ended.append(time.perf_counter())
-        if at_end is not None:
-            at_end()
-        worker.stop()
-        queue.close()
+        try:
+            wait_until_completed(path, count)
+            ended.append(time.perf_counter())
+        finally:
+            if at_end is not None:
+                at_end()
+            worker.stop()
+            while not over.wait(_LOOK_EVERY):  # all may have been done before the worker began
+                worker.stop()
 
     watcher = threading.Thread(target=watch, daemon=True)
     start = time.perf_counter()
     watcher.start()
-    worker.start()
+    try:
+        worker.start()
+    finally:
+        over.set()
     watcher.join()
     return ended[0] - start
+
+
+def wait_until_completed(path: str, count: int, seconds: float = 600) -> None:
+    """Look every 20 ms.
+
+    Raises:
+        TimeoutError: too few are after so many seconds.
+    """
+    queue = JobQueue(path)
+    deadline = time.monotonic() + seconds
+    while (done := queue.stats()["completed"]) < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{done:,} of {count:,} jobs were done after {seconds:.0f} s")
+        time.sleep(_LOOK_EVERY)
+    queue.close()

@@ -43,7 +43,12 @@ def answer(process: subprocess.Popen[str], timeout: float = 1800) -> Any:
     Raises:
         SampleFailed: it did not return.
     """
-    out, err = process.communicate(timeout=timeout)
+    try:
+        out, err = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as late:
+        process.kill()
+        process.communicate()
+        raise SampleFailed(f"took longer than {timeout:,.0f} s") from late
     line = out.rstrip().rpartition("\n")[2]
     if process.returncode != 0 or not line.startswith(_MARK):
         raise SampleFailed(f"ended with {process.returncode}\n{out}{err}")

@@ -11,6 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 import uuid_utils
@@ -85,9 +86,9 @@ def now() -> int:
     return time.time_ns() // 1000
 
 
-def insert_one(connection: sqlite3.Connection, n: int) -> None:
+def insert_one(connection: sqlite3.Connection, **params: Any) -> None:
     """A durable insert of one job: what ``submit`` cannot do without."""
-    body = json.dumps({"n": n})
+    body = json.dumps(params)
     moment = now()
     connection.execute("BEGIN IMMEDIATE")
     seq = connection.execute(_INSERT, (str(uuid_utils.uuid7()), 0, moment)).lastrowid
@@ -96,12 +97,12 @@ def insert_one(connection: sqlite3.Connection, n: int) -> None:
     connection.execute("COMMIT")
 
 
-def insert_many(connection: sqlite3.Connection, ids: list[str], bodies: list[str]) -> None:
-    """The usual bulk insert: ``executemany``, one transaction."""
+def insert_many(connection: sqlite3.Connection, ids: list[str], bodies: list[str], first: int = 1) -> None:
+    """The usual bulk insert: ``executemany``, one transaction; ``first`` is the number of the first row."""
     moment = now()
     connection.execute("BEGIN IMMEDIATE")
     connection.executemany(_INSERT, [(text, 0, moment) for text in ids])
-    connection.executemany(_INSERT_PARAMS, enumerate(bodies, start=1))
+    connection.executemany(_INSERT_PARAMS, enumerate(bodies, start=first))
     _add_pending(connection, len(ids))
     connection.execute("COMMIT")
 
@@ -153,13 +154,21 @@ def claim(connection: sqlite3.Connection, token: str, want: int) -> list[tuple[i
 
 
 def drain(
-    connection: sqlite3.Connection, *, graph: bool = False, is_over: Callable[[], bool] | None = None
+    connection: sqlite3.Connection,
+    *,
+    graph: bool = False,
+    is_over: Callable[[], bool] | None = None,
+    call: Callable[..., Any] = tick,
+    nap: float = 0.002,
 ) -> int:
-    """Claim, run, settle and record until nothing is ready, and until it ``is_over``; how many ran."""
+    """Claim, run, settle and record until nothing is ready, and until it ``is_over``; how many ran.
+
+    ``nap`` is how long it sleeps where nothing is ready.
+    """
     held: list[tuple[int, str, str]] = []
     ran = turn = 0
     while True:
-        outcomes = _encode([(seq, lease, _run(body)) for seq, lease, body in held]).decode()
+        outcomes = _encode([(seq, lease, _run(call, body)) for seq, lease, body in held]).decode()
         turn += 1
         connection.execute("BEGIN IMMEDIATE")
         if held:
@@ -173,7 +182,7 @@ def drain(
         if not held and not settled:
             if is_over is None or is_over():
                 return ran
-            time.sleep(0.002)
+            time.sleep(nap)
 
 
 def _settle(connection: sqlite3.Connection, outcomes: str, count: int, *, graph: bool) -> None:
@@ -185,8 +194,8 @@ def _settle(connection: sqlite3.Connection, outcomes: str, count: int, *, graph:
         connection.execute(_RELEASE, (outcomes,))
 
 
-def _run(body: str) -> str:
-    return _encode(tick(**_decode(body))).decode()
+def _run(call: Callable[..., Any], body: str) -> str:
+    return _encode(call(**_decode(body))).decode()
 
 
 def ids(count: int) -> list[str]:
@@ -195,3 +204,7 @@ def ids(count: int) -> list[str]:
 
 def bodies(numbers: Iterable[int]) -> list[str]:
     return [json.dumps({"n": n}) for n in numbers]
+
+
+def texts(text: Callable[[int], str], count: int) -> list[str]:
+    return [json.dumps({"text": text(n)}) for n in range(count)]

@@ -16,7 +16,10 @@ def describe(folder: Path) -> dict[str, Any]:
     import gigq
 
     return {
+        "when": time.strftime("%B %Y"),
+        "processor": _processor(),
         "cores": os.cpu_count(),
+        "memory_gib": _memory(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
@@ -24,6 +27,19 @@ def describe(folder: Path) -> dict[str, Any]:
         "gigq": gigq.__version__,
         "durable_write_us": round(_durable_write(folder) * 1e6),
     }
+
+
+def _processor() -> str | None:
+    """Its model, where Linux tells it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text().splitlines() if told.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
+def _memory() -> int | None:
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return None
+    return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30)
 
 
 def _durable_write(folder: Path, times: int = 50) -> float:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
+
+from benchmarks.peers.peer import Peer
 
 OURS = "gigq"
 PEER = "gigq 0.5.1"
 FLOOR = "bare loop"
-
-Interpreter = Literal["ours", "peer"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,10 @@ class Contender:
     arguments: dict[str, Any] = field(default_factory=dict)
     promise: str = ""
     """What the figure includes, and what a crash or a power cut would lose."""
-    interpreter: Interpreter = "ours"
+    peer: Peer | None = None
+    """Whose interpreter it is, and whose server; None is ours."""
+    needs: str = ""
+    """A parameter of ``gigq.Worker`` without which it cannot be measured."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Workload:
     quantities: tuple[Quantity, ...]
     contenders: tuple[Contender, ...]
     most_runs: int | None = None
-    """For what takes long and is an average by itself."""
+    """Unless the number of runs is asked for: for what takes long and is an average by itself."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The figures as a table, and as JSON."""
+"""The figures as a table on the terminal, and as JSON."""
 
 from __future__ import annotations
 
@@ -57,6 +57,12 @@ def _row(measured: Measured, quantity: Quantity, series: Series, values: list[fl
 
 
 def _verdict(measured: Measured, quantity: Quantity) -> str:
+    told = verdict(measured, quantity)
+    return told.replace("reached", "[green]reached[/]").replace("missed", "[red]missed[/]")
+
+
+def verdict(measured: Measured, quantity: Quantity) -> str:
+    """What was to be reached, and whether it was."""
     wanted = []
     if quantity.reach is not None:
         wanted.append(f"{'>=' if quantity.higher_is_better else '<='} {number(quantity.reach)}")
@@ -65,7 +71,7 @@ def _verdict(measured: Measured, quantity: Quantity) -> str:
     reached = measured.reached(quantity)
     if reached is None:
         return ", ".join(wanted)
-    return f"{'[green]reached[/]' if reached else '[red]missed[/]'}: {', '.join(wanted)}"
+    return f"{'reached' if reached else 'missed'}: {', '.join(wanted)}"
 
 
 def _say_more(series: Series, console: Console) -> None:
@@ -75,6 +81,8 @@ def _say_more(series: Series, console: Console) -> None:
     if exact:
         told.append(f"[dim]exact: {exact}[/]")
     console.print("  " + "; ".join(told), highlight=False)
+    if series.skipped:
+        console.print(f"  [yellow]{who}: {series.skipped}[/] {series.detail}", highlight=False)
     if series.trouble:
         console.print(f"  [red]{who}: no (more) samples: {series.trouble[-1500:]}[/]", highlight=False)
 
@@ -114,7 +122,13 @@ def _series_as_json(measured: Measured, series: Series) -> dict[str, Any]:
         "who": series.contender.who,
         "promise": series.contender.promise,
         "arguments": series.contender.arguments,
-        "trouble": series.trouble,
+        "skipped": series.skipped,
+        "trouble": _last_line(series.trouble),
         "figures": figures,
         "samples": [dataclasses.asdict(sample) for sample in series.samples],
     }
+
+
+def _last_line(trouble: str | None) -> str | None:
+    """The error itself: what stands above it names paths."""
+    return trouble.strip().rpartition("\n")[2] if trouble else None

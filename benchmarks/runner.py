@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 import statistics
 import sys
@@ -10,8 +11,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import gigq
 from benchmarks import child
-from benchmarks.peers import gigq051
+from benchmarks.peers import environments
+from benchmarks.peers.peer import PeerMissing
+from benchmarks.peers.servers import Servers
 from benchmarks.plan import FLOOR, OURS, Contender, Quantity, Sample, Workload
 
 
@@ -22,7 +26,11 @@ class Series:
     contender: Contender
     samples: list[Sample] = field(default_factory=list)
     trouble: str | None = None
-    """Why there are no more samples."""
+    """Why there are no more samples: something is wrong."""
+    skipped: str | None = None
+    """Why there are none: what it needs is not here."""
+    detail: str = ""
+    """What a program said of that, on this machine only."""
 
     def values(self, key: str) -> list[float]:
         return [sample.values[key] for sample in self.samples if key in sample.values]
@@ -64,14 +72,23 @@ class Measured:
         return all(verdicts) if verdicts else None
 
 
-def measure(workload: Workload, runs: int, folder: Path, say: Callable[[str], None]) -> Measured:
+def measure(
+    workload: Workload,
+    runs: int,
+    folder: Path,
+    servers: Servers,
+    say: Callable[[str], None],
+) -> Measured:
     """Sample every contender ``runs`` times, in turns, so that a noisy minute hits them all."""
-    measured = Measured(workload, [Series(contender) for contender in workload.contenders])
-    for turn in range(min(runs, workload.most_runs or runs)):
+    measured = Measured(
+        workload,
+        [Series(contender, skipped=_what_is_missing(contender)) for contender in workload.contenders],
+    )
+    for turn in range(runs):
         for series in _rotated(measured.series, turn):
-            if series.trouble is None:
+            if series.trouble is None and series.skipped is None:
                 say(f"{workload.name}: run {turn + 1}, {series.contender.who}")
-                _sample(series, folder)
+                _sample(series, folder, servers)
     return measured
 
 
@@ -81,15 +98,27 @@ def _rotated(series: list[Series], turn: int) -> Iterator[Series]:
         yield series[(place + turn) % len(series)]
 
 
-def _sample(series: Series, folder: Path) -> None:
-    contender = series.contender
+def _what_is_missing(contender: Contender) -> str | None:
+    if contender.needs and contender.needs not in inspect.signature(gigq.Worker).parameters:
+        return f"not measured: this gigq's Worker has no {contender.needs!r}"
+    return None
+
+
+def _sample(series: Series, folder: Path, servers: Servers) -> None:
+    contender, peer = series.contender, series.contender.peer
     scratch = tempfile.mkdtemp(dir=folder)
+    arguments = {"folder": scratch, **contender.arguments}
     try:
-        python = gigq051.python() if contender.interpreter == "peer" else sys.executable
-        process = child.start(contender.function, {"folder": scratch, **contender.arguments}, python)
-        found = child.answer(process)
+        python = sys.executable
+        if peer is not None:
+            python = environments.python(peer.environment, peer.requires)
+            if peer.server is not None:
+                arguments["server"] = servers.fresh(peer.server)
+        found = child.answer(child.start(contender.function, arguments, python))
         series.samples.append(Sample(**found))
-    except (child.SampleFailed, gigq051.PeerMissing) as error:
+    except PeerMissing as missing:
+        series.skipped, series.detail = f"not measured: {missing}", missing.detail
+    except child.SampleFailed as error:
         series.trouble = str(error)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

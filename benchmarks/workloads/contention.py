@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import api, child, exact, jobs
+from benchmarks.peers import gigq051
 from benchmarks.plan import FLOOR, OURS, PEER, Contender, Quantity, Sample, Workload
 from gigq import Job, JobQueue, Worker
 
 _SUBMITTERS, _WORKERS = 16, 4
-_HEAD_START = 3.0
-"""Seconds until all processes have imported what they need."""
+_SIZE = {"submitters": _SUBMITTERS, "workers": _WORKERS, "head_start": 3.0}
+"""The head start is the seconds until all processes have imported what they need."""
 
 
 def workloads(*, quick: bool) -> list[Workload]:
-    arguments = {"seconds": 6 if quick else 60}
+    arguments = {"seconds": 4 if quick else 60, **_SIZE}
     return [
         Workload(
             "contention",
@@ -47,12 +48,12 @@ def workloads(*, quick: bool) -> list[Workload]:
                 Contender(
                     PEER,
                     f"{__name__}:through_api",
-                    {"seconds": 5, "drain": False},
-                    "5 s, not drained to the end: that would take hours",
-                    interpreter="peer",
+                    {"seconds": 4, "drain": False, **_SIZE},
+                    "4 s, not drained to the end: that would take hours",
+                    peer=gigq051.PEER,
                 ),
             ),
-            most_runs=2 if quick else None,
+            most_runs=1 if quick else None,
         )
     ]
 
@@ -72,7 +73,7 @@ def bare_submit(folder: str, who: int, begin: float, seconds: float) -> dict[str
     from benchmarks import floor
 
     connection = floor.connect(str(Path(folder) / "jobs.db"))
-    return _flat_out(lambda n: floor.insert_one(connection, n), who, begin, seconds)
+    return _flat_out(lambda n: floor.insert_one(connection, n=n), who, begin, seconds)
 
 
 def _flat_out(call: Any, who: int, begin: float, seconds: float) -> dict[str, Any]:
@@ -110,35 +111,45 @@ def bare_work(folder: str) -> list[int]:
 # -- the whole ---------------------------------------------------------------------------------------------------
 
 
-def through_api(folder: str, seconds: int, *, drain: bool = True) -> Sample:
+def through_api(folder: str, seconds: int, *, drain: bool = True, **size: Any) -> Sample:
     api.open_queue(str(Path(folder) / "jobs.db"))
-    return _together(folder, seconds, "submit", "work", drain=drain)
+    return _together(folder, seconds, "submit", "work", drain=drain, **size)
 
 
-def bare(folder: str, seconds: int) -> Sample:
+def bare(folder: str, seconds: int, **size: Any) -> Sample:
     from benchmarks import floor
 
     floor.connect(str(Path(folder) / "jobs.db")).close()
-    return _together(folder, seconds, "bare_submit", "bare_work", drain=True)
+    return _together(folder, seconds, "bare_submit", "bare_work", drain=True, **size)
 
 
-def _together(folder: str, seconds: int, submitter: str, worker: str, *, drain: bool) -> Sample:
+def _together(
+    folder: str,
+    seconds: int,
+    submitter: str,
+    worker: str,
+    *,
+    drain: bool,
+    submitters: int,
+    workers: int,
+    head_start: float,
+) -> Sample:
     path = str(Path(folder) / "jobs.db")
-    begin = time.time() + _HEAD_START
-    workers = [child.start(f"{__name__}:{worker}", {"folder": folder}) for _ in range(_WORKERS)]
-    submitters = [
+    begin = time.time() + head_start
+    working = [child.start(f"{__name__}:{worker}", {"folder": folder}) for _ in range(workers)]
+    submitting = [
         child.start(
             f"{__name__}:{submitter}", {"folder": folder, "who": who, "begin": begin, "seconds": seconds}
         )
-        for who in range(_SUBMITTERS)
+        for who in range(submitters)
     ]
-    answers = [child.answer(process) for process in submitters]
+    answers = [child.answer(process) for process in submitting]
     counts = [len(answer["waits"]) for answer in answers]
     errors = [error for answer in answers for error in answer["errors"]]
     done = _completed(path)
     if drain:
-        _wait_until_drained(path, sum(counts))
-    called, complaints = _stop(workers)
+        api.wait_until_completed(path, sum(counts))
+    called, complaints = _stop(working)
     errors += complaints
     waits = sorted(wait * 1e3 for answer in answers for wait in answer["waits"])
     values = {
@@ -156,14 +167,6 @@ def _together(folder: str, seconds: int, submitter: str, worker: str, *, drain: 
 
 def _completed(path: str) -> int:
     return JobQueue(path).stats()["completed"]
-
-
-def _wait_until_drained(path: str, count: int) -> None:
-    deadline = time.monotonic() + 600
-    while (done := _completed(path)) < count:
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{done:,} of {count:,} jobs were done after ten minutes")
-        time.sleep(0.1)
 
 
 def _stop(workers: list[subprocess.Popen[str]]) -> tuple[int, list[str]]:

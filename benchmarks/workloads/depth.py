@@ -1,4 +1,4 @@
-"""Depth: what a claim costs with 1,000 jobs waiting, and with 200,000 others that cannot or need not run."""
+"""Depth: what a claim costs with 10,000 jobs waiting, and beside very many others that cannot or need not run."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from benchmarks.peers import gigq051, seeds051
 from benchmarks.plan import FLOOR, OURS, PEER, Contender, Quantity, Sample, Workload
 from gigq import Worker
 
-_SMALL = "1,000 waiting"
+_READY = 10_000
+_SMALL = f"{_READY:,} waiting"
 _BATCH = 100
-_TITLES = {
-    "waiting": "200,000 more waiting",
-    "future": "200,000 future, of higher priority",
-    "blocked": "200,000 blocked, of higher priority",
-    "finished": "200,000 finished, with history",
+_KINDS = {
+    "waiting": "more waiting",
+    "future": "future, of higher priority",
+    "blocked": "blocked, of higher priority",
+    "finished": "finished, with history",
 }
 _PROMISE = "a transaction of its own (NORMAL, so that the disk does not hide it); times are medians"
 
 
 def workloads(*, quick: bool) -> list[Workload]:
-    arguments = {"backlog": 200_000, "claims": 100 if quick else 300, "batches": 6}
+    backlog = 200_000 if quick else 1_000_000
+    arguments = {"backlog": backlog, "claims": 100 if quick else 300, "batches": 6 if quick else 30}
+    titles = {kind: f"{backlog:,} {words}" for kind, words in _KINDS.items()}
     return [
         Workload(
             "depth",
@@ -35,14 +38,14 @@ def workloads(*, quick: bool) -> list[Workload]:
                 Quantity("one", f"claim of one, {_SMALL}", "us", higher_is_better=False),
                 *(
                     Quantity(f"one_{kind}", f"claim of one, {title}", "times", False, 1.2, compared=False)
-                    for kind, title in _TITLES.items()
+                    for kind, title in titles.items()
                 ),
                 Quantity("many", f"claim of {_BATCH}, {_SMALL}, per job", "us", higher_is_better=False),
                 *(
                     Quantity(
                         f"many_{kind}", f"claim of {_BATCH}, {title}", "times", False, 1.2, compared=False
                     )
-                    for kind, title in _TITLES.items()
+                    for kind, title in titles.items()
                 ),
             ),
             (
@@ -52,10 +55,11 @@ def workloads(*, quick: bool) -> list[Workload]:
                     PEER,
                     f"{__name__}:peer_claims",
                     {"backlog": 200_000, "claims": 10 if quick else 30},
-                    f"Worker._claim_job, FULL; {gigq051.PROMISE}",
-                    interpreter="peer",
+                    f"Worker._claim_job, FULL, 200,000 more waiting; {gigq051.PROMISE}",
+                    peer=gigq051.PEER,
                 ),
             ),
+            most_runs=2 if quick else 3,
         )
     ]
 
@@ -99,7 +103,7 @@ def bare_claims(folder: str, backlog: int, claims: int, batches: int) -> Sample:
 
 def _compare(folder: str, backlog: int, claims: int, batches: int, claimer: Callable[[str], Claim]) -> Sample:
     """All databases in turns, so that a noisy moment hits them alike."""
-    paths = {kind: _copy(folder, kind, backlog) for kind in ("small", *_TITLES)}
+    paths = {kind: _copy(folder, kind, backlog) for kind in ("small", *_KINDS)}
     claimers = {kind: claimer(path) for kind, path in paths.items()}
     singly: dict[str, list[float]] = {kind: [] for kind in paths}
     batched: dict[str, list[float]] = {kind: [] for kind in paths}
@@ -119,7 +123,9 @@ def _copy(folder: str, kind: str, backlog: int) -> str:
     from benchmarks import seeds
 
     wanted = None if kind == "small" else kind
-    seed = seeds.shared(folder, f"{kind}-{backlog}.db", lambda path: seeds.backlog(path, wanted, backlog))
+    seed = seeds.shared(
+        folder, f"{kind}-{backlog}.db", lambda path: seeds.backlog(path, wanted, backlog, _READY)
+    )
     return shutil.copy(seed, str(Path(folder) / f"{kind}.db"))
 
 
@@ -143,7 +149,7 @@ def _each_once(paths: dict[str, str], claimed: dict[str, list[str]], expected: i
 
 def peer_claims(folder: str, backlog: int, claims: int) -> Sample:
     taken: dict[str, list[float]] = {"small": [], "waiting": []}
-    for kind, count in (("small", 1_000), ("waiting", backlog + 1_000)):
+    for kind, count in (("small", _READY), ("waiting", backlog + _READY)):
         path = str(Path(folder) / f"{kind}.db")
         api.open_queue(path)
         seeds051.waiting(path, count)

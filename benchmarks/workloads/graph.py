@@ -33,9 +33,10 @@ def workloads(*, quick: bool) -> list[Workload]:
                     f"{__name__}:through_api",
                     {"branches": 1, "width": 200},
                     f"200 jobs, a transaction each; {gigq051.PROMISE}",
-                    interpreter="peer",
+                    peer=gigq051.PEER,
                 ),
             ),
+            most_runs=2 if quick else None,
         )
     ]
 

@@ -45,19 +45,21 @@ def workloads(*, quick: bool) -> list[Workload]:
                     f"{__name__}:peer",
                     {"times": 3},
                     gigq051.PROMISE,
-                    interpreter="peer",
+                    peer=gigq051.PEER,
                 ),
             ),
+            most_runs=1 if quick else None,
         )
     ]
 
 
-def ours(folder: str, times: int) -> Sample:
+def ours(folder: str, times: int, part: float = 1) -> Sample:
     from benchmarks import seeds
 
-    return _through_api(
-        seeds.shared(folder, "million.db", lambda path: seeds.of_every_status(path, SPREAD)), times
-    )
+    spread = _spread(part)
+    name = f"{sum(spread.values())}.db"
+    path = seeds.shared(folder, name, lambda new: seeds.of_every_status(new, spread))
+    return _through_api(path, times, spread)
 
 
 def peer(folder: str, times: int) -> Sample:
@@ -65,17 +67,21 @@ def peer(folder: str, times: int) -> Sample:
     if not Path(path).exists():
         JobQueue(path)
         seeds051.of_every_status(path, SPREAD)
-    return _through_api(path, times)
+    return _through_api(path, times, SPREAD)
 
 
-def _through_api(path: str, times: int) -> Sample:
+def _spread(part: float) -> dict[str, int]:
+    return {status: max(1, int(count * part)) for status, count in SPREAD.items()}
+
+
+def _through_api(path: str, times: int, spread: dict[str, int]) -> Sample:
     queue = api.open_queue(path)
-    if queue.stats() != {**SPREAD, "total": sum(SPREAD.values())}:
+    if queue.stats() != {**spread, "total": sum(spread.values())}:
         raise AssertionError(f"stats() is wrong: {queue.stats()}")
     worst = 0.0
     for status in JobStatus:
         found = queue.list_jobs(status, _LIMIT)
-        if len(found) != min(_LIMIT, SPREAD[status.value]) or {job["status"] for job in found} != {
+        if len(found) != min(_LIMIT, spread[status.value]) or {job["status"] for job in found} != {
             status.value
         }:
             raise AssertionError(f"list_jobs({status}) is wrong")
@@ -90,10 +96,12 @@ def _through_api(path: str, times: int) -> Sample:
     )
 
 
-def bare(folder: str, times: int) -> Sample:
+def bare(folder: str, times: int, part: float = 1) -> Sample:
     from benchmarks import seeds
 
-    path = seeds.shared(folder, "million.db", lambda new: seeds.of_every_status(new, SPREAD))
+    spread = _spread(part)
+    name = f"{sum(spread.values())}.db"
+    path = seeds.shared(folder, name, lambda new: seeds.of_every_status(new, spread))
     connection = sqlite3.connect(path)
 
     def count() -> None:
@@ -103,7 +111,7 @@ def bare(folder: str, times: int) -> Sample:
         sql = f"SELECT j.*, p.body FROM job AS j JOIN params AS p USING (seq) {where} ORDER BY seq DESC LIMIT {_LIMIT}"
         connection.execute(sql).fetchall()
 
-    worst = max(_milliseconds(partial(rows, f"WHERE status = '{status}'"), times) for status in SPREAD)
+    worst = max(_milliseconds(partial(rows, f"WHERE status = '{status}'"), times) for status in spread)
     values = {"stats": _milliseconds(count, times), "list": _milliseconds(rows, times), "worst": worst}
     connection.close()
     return Sample(values)

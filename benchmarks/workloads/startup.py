@@ -22,7 +22,7 @@ def workloads(*, quick: bool) -> list[Workload]:
     times = {"times": 15 if quick else 31}
     return [
         Workload(
-            "import",
+            "footprint-import",
             "import, in milliseconds above a bare Python that does nothing (median of pairs, in turns)",
             (
                 Quantity("import", _CODES["import"], "ms", higher_is_better=False, reach=40),
@@ -37,9 +37,10 @@ def workloads(*, quick: bool) -> list[Workload]:
                     f"{__name__}:above_bare",
                     {**times, "without": ["queue"]},
                     gigq051.PROMISE,
-                    interpreter="peer",
+                    peer=gigq051.PEER,
                 ),
             ),
+            most_runs=1 if quick else 3,
         )
     ]
 

@@ -1,53 +1,94 @@
-"""Submit: one job a call, one durable transaction each; and many jobs in one call."""
+"""Submit: one job a call, one durable transaction each; from many threads; and many jobs in one call."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import api, exact, jobs
 from benchmarks.peers import gigq051
+from benchmarks.peers.peer import Peer
 from benchmarks.plan import FLOOR, OURS, PEER, Contender, Quantity, Sample, Workload
+from benchmarks.workloads import others
+from gigq import Job
 
 _LOSES = {
     "full": "nothing is lost by a crash or a power cut",
     "normal": "nothing is lost by a crash; a power cut may take back the last moments",
 }
+_THREADS = 32
 
 
-def workloads(*, quick: bool) -> list[Workload]:
+def workloads(*, quick: bool, peers: Sequence[Peer]) -> list[Workload]:
     one = {"full": 600 if quick else 3_000, "normal": 4_000 if quick else 20_000}
-    bulk, peers = (50_000, 1_000) if quick else (100_000, 4_000)
-    return [*(_one_by_one(durability, count) for durability, count in one.items()), _bulk(bulk, peers)]
-
-
-def _one_by_one(durability: str, count: int) -> Workload:
-    arguments = {"count": count, "durability": durability}
-    contenders = [
-        Contender(OURS, f"{__name__}:one_by_one", arguments, f"params stored; {_LOSES[durability]}"),
-        Contender(FLOOR, f"{__name__}:bare_one_by_one", arguments, f"the same rows; {_LOSES[durability]}"),
+    bulk, few = (30_000, 300) if quick else (100_000, 2_000)
+    durable = [peer for peer in peers if peer.durable]
+    rest = [peer for peer in peers if not peer.durable]
+    return [
+        _one_by_one(
+            "submit-1",
+            "full",
+            one["full"],
+            [
+                Contender(
+                    PEER,
+                    f"{__name__}:one_by_one",
+                    {"count": one["full"] // 2, "durability": "full"},
+                    gigq051.PEER.submit,
+                    peer=gigq051.PEER,
+                ),
+                *others.submit_one_by_one(durable, quick=quick),
+            ],
+        ),
+        _one_by_one("submit-1-normal", "normal", one["normal"], others.submit_one_by_one(rest, quick=quick)),
+        _threads(4_800 if quick else 32_000),
+        _bulk(bulk, few, others.submit_bulk(peers, quick=quick)),
     ]
-    if durability == "full":
-        contenders.append(
-            Contender(PEER, f"{__name__}:one_by_one", arguments, gigq051.PROMISE, interpreter="peer")
-        )
+
+
+def _one_by_one(name: str, durability: str, count: int, peers: list[Contender]) -> Workload:
+    arguments = {"count": count, "durability": durability}
+    full = durability == "full"
     return Workload(
-        f"submit-{durability}",
-        f"submit() one by one, durability={durability!r}; beside it the bare insert",
+        name,
+        f"submit() one by one, durability={durability!r}; beside it the bare insert, and peers that "
+        f"{'survive' if full else 'do not survive'} a power cut",
         (
             Quantity(
-                "rate",
-                "submitted",
-                "jobs/s",
-                reach=2_500 if durability == "full" else None,
-                of_floor=0.8 if durability == "full" else None,
+                "rate", "submitted", "jobs/s", reach=2_500 if full else 20_000, of_floor=0.8 if full else None
             ),
         ),
-        tuple(contenders),
+        (
+            Contender(OURS, f"{__name__}:one_by_one", arguments, f"params stored; {_LOSES[durability]}"),
+            Contender(
+                FLOOR, f"{__name__}:bare_one_by_one", arguments, f"the same rows; {_LOSES[durability]}"
+            ),
+            *peers,
+        ),
     )
 
 
-def _bulk(count: int, peers: int) -> Workload:
+def _threads(count: int) -> Workload:
+    arguments = {"count": count}
+    return Workload(
+        "submit-1-threads",
+        f"submit() one by one, durability='full', from {_THREADS} threads at once",
+        (Quantity("rate", "submitted", "jobs/s"),),
+        (
+            Contender(OURS, f"{__name__}:from_threads", arguments, _LOSES["full"]),
+            Contender(
+                FLOOR,
+                f"{__name__}:bare_in_groups",
+                arguments,
+                f"one transaction for {_THREADS}, from one thread",
+            ),
+        ),
+    )
+
+
+def _bulk(count: int, few: int, peers: list[Contender]) -> Workload:
     return Workload(
         "submit-bulk",
         "submit_many() of jobs that are made already, and with making them; params encoded",
@@ -72,12 +113,16 @@ def _bulk(count: int, peers: int) -> Workload:
             Contender(
                 PEER,
                 f"{__name__}:bulk",
-                {"count": peers},
-                f"{peers:,} jobs, one by one: it has no bulk call",
-                interpreter="peer",
+                {"count": few},
+                f"{few:,} jobs, one by one: it has no bulk call; {gigq051.PEER.submit}",
+                peer=gigq051.PEER,
             ),
+            *peers,
         ),
     )
+
+
+# -- the samples -------------------------------------------------------------------------------------------------
 
 
 def one_by_one(folder: str, count: int, durability: str) -> Sample:
@@ -87,6 +132,28 @@ def one_by_one(folder: str, count: int, durability: str) -> Sample:
     start = time.perf_counter()
     for job in made:
         queue.submit(job)
+    seconds = time.perf_counter() - start
+    return Sample({"rate": count / seconds}, _delivered(path, count))
+
+
+def from_threads(folder: str, count: int) -> Sample:
+    path = str(Path(folder) / "jobs.db")
+    queue = api.open_queue(path)
+    made = api.make_jobs(count)
+    gate = threading.Barrier(_THREADS + 1)
+
+    def submit(mine: list[Job]) -> None:
+        gate.wait()
+        for job in mine:
+            queue.submit(job)
+
+    threads = [threading.Thread(target=submit, args=(made[n::_THREADS],)) for n in range(_THREADS)]
+    for thread in threads:
+        thread.start()
+    gate.wait()
+    start = time.perf_counter()
+    for thread in threads:
+        thread.join()
     seconds = time.perf_counter() - start
     return Sample({"rate": count / seconds}, _delivered(path, count))
 
@@ -111,12 +178,29 @@ def _delivered(path: str, count: int) -> str:
 def bare_one_by_one(folder: str, count: int, durability: str) -> Sample:
     from benchmarks import floor  # see drain.py
 
+    def insert() -> None:
+        for n in range(count):
+            floor.insert_one(connection, n=n)
+
     path = str(Path(folder) / "jobs.db")
     connection = floor.connect(path, durability)
-    start = time.perf_counter()
-    for n in range(count):
-        floor.insert_one(connection, n)
-    seconds = time.perf_counter() - start
+    seconds = _seconds(insert)
+    floor.drain(connection)
+    connection.close()
+    return Sample({"rate": count / seconds}, exact.check(path, count, len(jobs.called)))
+
+
+def bare_in_groups(folder: str, count: int) -> Sample:
+    from benchmarks import floor
+
+    def insert() -> None:
+        for start in range(0, count, _THREADS):
+            numbers = range(start, min(start + _THREADS, count))
+            floor.insert_many(connection, floor.ids(len(numbers)), floor.bodies(numbers), first=start + 1)
+
+    path = str(Path(folder) / "jobs.db")
+    connection = floor.connect(path)
+    seconds = _seconds(insert)
     floor.drain(connection)
     connection.close()
     return Sample({"rate": count / seconds}, exact.check(path, count, len(jobs.called)))
@@ -129,9 +213,13 @@ def bare_bulk(folder: str, count: int, *, array: bool = False) -> Sample:
     connection = floor.connect(path)
     ids, bodies = floor.ids(count), floor.bodies(range(count))
     insert = floor.insert_array if array else floor.insert_many
-    start = time.perf_counter()
-    insert(connection, ids, bodies)
-    seconds = time.perf_counter() - start
+    seconds = _seconds(lambda: insert(connection, ids, bodies))
     floor.drain(connection)
     connection.close()
     return Sample({"rate": count / seconds}, exact.check(path, count, len(jobs.called)))
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

@@ -146,8 +146,8 @@ def _listen(queue: JobQueue, waker: Waker) -> bool:
         watch = queue._store.engine.sidecar.watch(waker.wake)
     except StoreError:  # a read-only place has no bell
         return False
-    waker.listen(watch)
-    return not watch.polls
+    waker.listen(watch, queue._store.engine.changes())
+    return True
 
 
 # -- the database ----------------------------------------------------------------------------------------------

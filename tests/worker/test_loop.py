@@ -15,7 +15,7 @@ from processes import wait_until
 from gigq import Job, JobQueue, Worker
 from gigq.errors import StoreFull
 from gigq.lease import Lease
-from gigq.store import Store
+from gigq.store import Store, watch
 from gigq.store.exchange import Claim
 from gigq.worker import waker
 from gigq.worker.seat import Seat
@@ -206,3 +206,17 @@ def test_process_one_does_not_charge_for_parents_that_cannot_be_read(
     assert (record["status"], record["attempts"], record["executions"]) == ("pending", 0, [])
     assert record["retry_after"] is not None
     worker.close()
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_where_no_bell_is_heard_a_worker_looks_by_itself(
+    db: str, monkeypatch: pytest.MonkeyPatch, executor: Any
+) -> None:
+    monkeypatch.setattr(watch, "_inotify", lambda _: None)
+    monkeypatch.delattr("select.kqueue", raising=False)
+    queue = JobQueue(db)
+    first = queue.submit(Job("first", nothing))
+    with running(Worker(db, executor=executor, polling_interval=100_000)):
+        wait_until(lambda: queue.get_status(first)["status"] == "completed", "it is at work")
+        second = queue.submit(Job("second", nothing))
+        wait_until(lambda: queue.get_status(second)["status"] == "completed", "it has seen the other")

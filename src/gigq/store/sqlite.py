@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, TypeVar
 
-from gigq.errors import StoreBusy, StoreReplaced, StoreUnusable
+from gigq.errors import StoreBusy, StoreError, StoreReplaced, StoreUnusable
 from gigq.store import connections, places, shortage
 from gigq.store.connections import BUSY_TIMEOUT, Connection, Durability, File, check_library, file_at, prepare
 from gigq.store.failures import patiently, translate
@@ -165,6 +165,23 @@ class Sqlite:
             row = patiently(lambda: connection.execute("PRAGMA data_version").fetchone(), self.patience)
             version: int = row[0]
             return version
+
+    def changes(self) -> Callable[[], bool]:
+        """Tells, each time this thread calls it, whether another connection has committed since the last time, or now."""
+        seen = -1
+        with contextlib.suppress(StoreError):
+            seen = self.data_version()
+
+        def has_changed() -> bool:
+            nonlocal seen
+            before = seen
+            try:
+                seen = self.data_version()
+            except StoreError:
+                return True  # whoever looks will see why
+            return seen != before
+
+        return has_changed
 
     def is_replaced(self) -> bool:
         """Whether the database, or its sidecar, is no longer the file that was opened."""

@@ -1,7 +1,7 @@
 """Watching the bell: a descriptor that becomes readable when somebody has rung.
 
-inotify on Linux, through libc since the standard library has no call for it; elsewhere there is no descriptor, and
-who waits looks at the database now and then instead.
+inotify on Linux, through libc since the standard library has no call for it; kqueue on macOS and the BSDs. Elsewhere
+there is no descriptor, and who waits looks at the database now and then instead.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import contextlib
 import ctypes
 import functools
 import os
+import select
 import sys
 from collections.abc import Callable
+from typing import Any
 
 _IN_MODIFY = 0x2
 _IN_NONBLOCK = 0o4000
@@ -23,23 +25,56 @@ class Watch:
 
     def __init__(self, path: str | None, on_close: Callable[[], None] | None = None) -> None:
         self._on_close = on_close
-        self.fd: int | None = _inotify(path) if path is not None else None
+        self._kqueue = _Kqueue(path) if path is not None and hasattr(select, "kqueue") else None
+        self.fd: int | None = None
+        if self._kqueue is not None:
+            self.fd = self._kqueue.fileno()
+        elif path is not None:
+            self.fd = _inotify(path)
         self.polls = path is not None and self.fd is None
         """Whether nothing will be heard, so that the waiter has to look by itself."""
 
     def drain(self) -> None:
         """Forget the rings heard so far."""
-        if self.fd is not None:
+        if self._kqueue is not None:
+            self._kqueue.drain()
+        elif self.fd is not None:
             with contextlib.suppress(BlockingIOError):
                 while len(os.read(self.fd, 4096)) == 4096:
                     pass
 
     def close(self) -> None:
-        if self.fd is not None:
+        if self._kqueue is not None:
+            self._kqueue.close()
+        elif self.fd is not None:
             os.close(self.fd)
-            self.fd = None
+        self.fd = None
         if self._on_close is not None:
             self._on_close()
+
+
+class _Kqueue:
+    """Hears writes to a file, where the kernel has kqueue."""
+
+    def __init__(self, path: str) -> None:
+        kernel: Any = select  # it is there on few systems, so type checkers of the others do not know it
+        self._file = os.open(path, os.O_RDONLY)
+        self._queue = kernel.kqueue()
+        event = kernel.kevent(
+            self._file, kernel.KQ_FILTER_VNODE, kernel.KQ_EV_ADD | kernel.KQ_EV_CLEAR, kernel.KQ_NOTE_WRITE
+        )
+        self._queue.control([event], 0)
+
+    def fileno(self) -> int:
+        number: int = self._queue.fileno()
+        return number
+
+    def drain(self) -> None:
+        self._queue.control(None, 16, 0)
+
+    def close(self) -> None:
+        self._queue.close()
+        os.close(self._file)
 
 
 @functools.cache

@@ -5,8 +5,13 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
+import time
+from collections.abc import Callable
 
 from gigq.store.watch import Watch
+
+_SHORTEST, _LONGEST = 0.002, 0.05
+"""Seconds between two looks at the store where no bell is heard: short after an event, longer and longer at rest."""
 
 
 class Waker:
@@ -25,10 +30,14 @@ class Waker:
         self._selector.register(self._read, selectors.EVENT_READ)
         self._watch: Watch | None = None
         self._rang = False
+        self._has_changed: Callable[[], bool] | None = None
+        self._pause = _SHORTEST
 
-    def listen(self, watch: Watch) -> None:
-        """Wake for the bell too."""
+    def listen(self, watch: Watch, has_changed: Callable[[], bool]) -> None:
+        """Wake for the bell too; where it is not heard, when the store ``has_changed``."""
         self._watch = watch
+        if watch.polls:
+            self._has_changed = has_changed
         if watch.fd is not None:
             self._selector.register(watch.fd, selectors.EVENT_READ)
 
@@ -48,11 +57,25 @@ class Waker:
 
     def sleep(self, seconds: float) -> bool:
         """Until woken, at most so long; whether the bell rang."""
+        if self._has_changed is None:
+            return self._doze(seconds)[1]
+        until = time.monotonic() + seconds
+        while True:
+            left = until - time.monotonic()
+            woken, rang = self._doze(max(0.0, min(self._pause, left)))
+            rang = rang or self._has_changed()
+            if woken or rang or left <= self._pause:
+                self._pause = _SHORTEST if woken or rang else self._pause
+                return rang
+            self._pause = min(2 * self._pause, _LONGEST)
+
+    def _doze(self, seconds: float) -> tuple[bool, bool]:
+        """Whether it was woken, and whether by the bell."""
         rang = False
         try:
             events = self._selector.select(seconds)
         except (OSError, InterruptedError):
-            return False
+            return True, False
         for key, _ in events:
             if key.fileobj is self._read:
                 with contextlib.suppress(BlockingIOError):
@@ -62,7 +85,7 @@ class Waker:
                 rang = True
         if self._rang:
             self._rang, rang = False, True
-        return rang
+        return bool(events), rang
 
     def close(self) -> None:
         self._selector.close()

@@ -266,7 +266,7 @@ class Worker:
             if short := shortage.of_descriptors(store.engine.name, error):
                 raise short from error
             raise
-        waker.listen(store.engine.sidecar.watch(waker.ring))
+        waker.listen(store.engine.sidecar.watch(waker.ring), store.engine.changes())
         self._desk.wake = waker.wake
         if self._options.executor == "process":
             executor: Processes | Threads

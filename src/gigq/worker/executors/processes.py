@@ -24,8 +24,8 @@ from gigq.worker.executors.process import Process
 from gigq.worker.notes import Note, Progress
 from gigq.worker.pace import BUDGET, Pace
 
-CALLS = 512
-"""Calls that one child may have, at most."""
+CALLS = 1024
+"""Calls that one child may have, at most [m: a drain of no-ops by one child is 8 % slower with 512; 1800 gain 4 %]."""
 BYTES = 256 * 1024
 """Of params that one child may have, at most; a single call may have more."""
 _HOARDING = 100_000_000

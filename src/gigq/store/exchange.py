@@ -209,19 +209,11 @@ class Claimed(NamedTuple):
     """What a claim took, to be read when the gate is open again."""
 
     leases: str | list[Lease]
-    token: str
-    worker: int
-    at: int
     queue: str
     taken: int
 
     def read(self) -> list[Lease]:
-        leases = self.leases if isinstance(self.leases, list) else decode_array(Lease, self.leases)
-        for lease in leases:
-            lease.execution_id = f"{self.token}-{lease.seq}"
-            lease.worker = self.worker
-            lease.claimed_at = self.at
-        return leases
+        return self.leases if isinstance(self.leases, list) else decode_array(Lease, self.leases)
 
 
 _FURTHER = 128
@@ -230,28 +222,28 @@ _FURTHER = 128
 
 def claim(tx: Transaction, what: Claim, now: int) -> Claimed | None:
     """Put the best ready jobs of a queue under a lease; the caller counts them."""
+    token = ids.lease_token()
     leases: str | list[Lease]
     if what.want_async is None:
-        leases, jobs, n = _choose(tx, what, what.want)
+        leases, jobs, n = _choose(tx, what, what.want, token, now)
     else:
-        ready, _, _ = _choose(tx, what, max(what.want, what.want_async) + _FURTHER)
+        ready, _, _ = _choose(tx, what, max(what.want, what.want_async) + _FURTHER, token, now)
         leases = _of_each_kind(decode_array(Lease, ready), what, what.want_async)
         n = len(leases)
         jobs = as_json([lease.seq for lease in leases])
     if not n:
         return None
-    token = ids.lease_token()
     tx.run("claim_take", token=token, worker=what.worker, now=now, jobs=jobs)
-    return Claimed(leases, token, what.worker, now, what.queue, n)
+    return Claimed(leases, what.queue, n)
 
 
-def _choose(tx: Transaction, what: Claim, most: int) -> tuple[str, str, int]:
+def _choose(tx: Transaction, what: Claim, most: int, token: str, now: int) -> tuple[str, str, int]:
     """The best ready jobs: their leases, their numbers, how many."""
+    values = {"queue": what.queue, "want": most, "token": token, "worker": what.worker, "now": now}
     if what.without:
-        lacking = as_json(list(what.without))
-        row = tx.row("claim_choose_without", queue=what.queue, want=most, without=lacking)
+        row = tx.row("claim_choose_without", without=as_json(list(what.without)), **values)
     else:
-        row = tx.row("claim_choose", queue=what.queue, want=most)
+        row = tx.row("claim_choose", **values)
     assert row is not None  # noqa: S101 - an aggregate has one row
     leases, jobs, n = row
     return leases, jobs, n

@@ -12,6 +12,12 @@ j.seq, j.id, j.queue, j.execution_id, j.name, j.function_module, j.function_name
     j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes, j.timeout, j.retry_delay,
     j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async
 
+-- name: claim_columns
+-- fragment: the same of a run that is just being claimed, with the lease that claim_take gives it.
+j.seq, j.id, j.queue, :token || '-' || j.seq, j.name, j.function_module, j.function_name, j.script,
+    j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes, j.timeout, j.retry_delay,
+    j.parents, j.pass_parent_results, j.wants_parents, :worker, :now, j.is_async
+
 -- name: small_params
 -- fragment: params that travel with a claim; larger ones (bytes) are read when their job starts, or a claim of many
 -- would exceed what SQLite allows a text.
@@ -43,7 +49,7 @@ WHERE seq IN (SELECT seq FROM job INDEXED BY job_due WHERE due_at <= :now ORDER 
 
 -- name: claim_choose
 -- The best ready jobs of a queue: their leases, their numbers, how many.
-SELECT json_group_array(json_array({lease_columns}, {small_params})), json_group_array(r.seq), count(*)
+SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*)
 FROM (
     SELECT seq FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}
     ORDER BY priority DESC, seq LIMIT :want
@@ -54,7 +60,7 @@ CROSS JOIN params AS p ON p.seq = r.seq
 -- name: claim_choose_without
 -- The same for a worker that lacks some functions, [module, name, script] each: it leaves to others what was held for
 -- want of one of them before.
-SELECT json_group_array(json_array({lease_columns}, {small_params})), json_group_array(r.seq), count(*)
+SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*)
 FROM (
     SELECT seq FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}
         AND (held_since IS NULL OR NOT EXISTS (

@@ -43,6 +43,8 @@ class Process:
         """Whether the call that runs takes longer than was thought, so that nothing is to wait behind it."""
         self.exceeded = False
         """Whether it was ended for its use of memory."""
+        self.is_garbled = False
+        """Whether it was ended for what it said."""
         self.watched = 1
         """The events that are waited for; see selectors."""
         self.is_ready = False
@@ -99,6 +101,12 @@ class Process:
             self.bytes -= len(call.lease.params)
         if call is self.alone:
             self.alone = None
+        if call is self.asked:
+            self.asked = None
+            for other in self.outstanding():
+                if other.asked is not None:
+                    self._force_later(other, time.monotonic_ns())
+                    break
         return call
 
     def head(self) -> Call | None:
@@ -133,7 +141,7 @@ class Process:
         """What it has said."""
         messages: list[Any] = []
         total = 0
-        while total < _MOST_AT_ONCE:
+        while total < _MOST_AT_ONCE and not self.is_garbled:
             try:
                 data = self._channel.recv(_CHUNK)
             except (BlockingIOError, InterruptedError):
@@ -143,7 +151,12 @@ class Process:
             if not data:
                 break
             total += len(data)
-            messages += self._unpacker.feed(data)
+            try:
+                messages += self._unpacker.feed(data)
+            except ValueError:  # a job has written to descriptors that are not its own
+                self.is_garbled = True
+                self.kill("what its process said made no sense: the job has written to descriptors of gigq")
+                break
             if len(data) < _CHUNK:
                 break
         return messages
@@ -161,8 +174,11 @@ class Process:
         """Ask a call to stop; force follows (see :meth:`force`), for the first that was asked and has not ended."""
         self.send(wire.Stop(call.slot))
         if self.asked is None:
-            self.asked = call
-            self.force_at = now + int(ASK * 1e9)
+            self._force_later(call, now)
+
+    def _force_later(self, call: Call, now: int) -> None:
+        self.asked = call
+        self.force_at = now + int(ASK * 1e9)
 
     def force(self, now: int, kill_grace: float) -> None:
         """The next step: SIGTERM, then an end of the whole family."""

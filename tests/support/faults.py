@@ -58,6 +58,21 @@ async def leave_a_sleeper_async(path: str) -> None:
     await asyncio.sleep(600)
 
 
+def note_and_sleep(path: str, number: int, seconds: float) -> int:
+    """Leaves a line at its start, and one at its end."""
+    jobs.append(path, f"run {number}")
+    time.sleep(seconds)
+    jobs.append(path, f"done {number}")
+    return number
+
+
+async def note_and_sleep_async(path: str, number: int, seconds: float) -> int:
+    jobs.append(path, f"run {number}")
+    await asyncio.sleep(seconds)
+    jobs.append(path, f"done {number}")
+    return number
+
+
 # -- descriptors -----------------------------------------------------------------------------------------------
 
 
@@ -70,7 +85,7 @@ def close_everything(path: str) -> str:
 def close_everything_and_open_another(path: str) -> str:
     """What is opened now gets the numbers of what was closed."""
     jobs.append(path, "run")
-    os.closerange(0, 4096)
+    os.closerange(3, 4096)
     for _ in range(64):
         os.open(f"{path}.other", os.O_RDWR | os.O_CREAT)
     return "all closed"

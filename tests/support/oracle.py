@@ -28,7 +28,7 @@ from typing import Any
 from ledger import Kill, Line
 
 _ENDED = frozenset({"completed", "failed", "timeout", "cancelled"})
-_CHARGED = frozenset({"completed", "failed", "timeout"})
+_CHARGED = frozenset({"completed", "failed", "timeout", "cancelled"})
 _FENCED = frozenset({"timeout", "superseded"})
 
 

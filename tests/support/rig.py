@@ -159,7 +159,7 @@ class Rig:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         wait_until(lambda: family._stat(pid) is None, "a child to be gone")
-        self.kills.append(Kill(pid, before, time.monotonic_ns(), "SIGKILL of a child"))
+        self.kills.append(Kill(pid, before, time.monotonic_ns(), f"SIGKILL of a child of {worker.pid}"))
         return True
 
     def leftovers(self) -> list[int]:

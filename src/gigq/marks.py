@@ -75,6 +75,10 @@ class Marks:
             if started
         }
 
+    def forget(self) -> None:
+        """Write to memory of this process from now on: in a copy that was forked, whose runs are not the original's."""
+        self._area = bytearray(AREA)
+
     def close(self) -> None:
         if isinstance(self._area, mmap.mmap):
             with contextlib.suppress(BufferError):

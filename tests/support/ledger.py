@@ -1,6 +1,6 @@
 """What the runs of a torture say themselves, outside the database.
 
-One line an event, ``what job run execution pid time``, appended in one write of less than 512 bytes, so that lines
+One line an event, ``what job run execution pid time worker``, appended in one write of less than 512 bytes, so that lines
 of several processes do not mix and a killed process leaves whole ones. Times are CLOCK_MONOTONIC nanoseconds, which
 is one clock for all processes of a boot.
 """
@@ -19,6 +19,8 @@ from gigq.worker.context import CurrentJob
 
 VARIABLE = "GIGQ_LEDGER"
 """Names the file, for the process and for those it starts."""
+WORKER = "GIGQ_LEDGER_WORKER"
+"""The pid of the worker, for its children."""
 _LONGEST = 512
 
 
@@ -32,6 +34,8 @@ class Line(NamedTuple):
     execution: str
     pid: int
     at: int
+    worker: int = 0
+    """The process whose child ``pid`` is, or ``pid`` itself."""
 
 
 class Kill(NamedTuple):
@@ -55,7 +59,9 @@ def write(what: str, job: str = "-", run: int = 0, execution: str = "-") -> None
     path = os.environ.get(VARIABLE)
     if path is None:
         return
-    line = f"{what} {job} {run} {execution} {os.getpid()} {time.monotonic_ns()}\n".encode()
+    pid = os.getpid()
+    worker = os.environ.get(WORKER, pid)
+    line = f"{what} {job} {run} {execution} {pid} {time.monotonic_ns()} {worker}\n".encode()
     assert len(line) < _LONGEST, line
     os.write(_fd(path, os.getpid()), line)
 
@@ -80,6 +86,6 @@ def parse(text: str) -> list[Line]:
     """Whole lines of the file."""
     lines = []
     for line in text.splitlines():
-        what, job, number, execution, pid, at = line.split()
-        lines.append(Line(what, job, int(number), execution, int(pid), int(at)))
+        what, job, number, execution, pid, at, worker = line.split()
+        lines.append(Line(what, job, int(number), execution, int(pid), int(at), int(worker)))
     return lines

@@ -15,6 +15,8 @@ from gigq.store.gate import FileGate
 from gigq.store.rows import Settlement, WorkerRow
 from gigq.store.sidecar import FileSidecar
 from gigq.worker.chores.rescue import Rescue
+from gigq.worker.executors.process import Process
+from gigq.worker.executors.processes import Processes
 
 
 def install(name: str) -> None:
@@ -76,6 +78,16 @@ def _without_fsync() -> None:
     connections.prepare = prepare
 
 
+def _without_question() -> None:
+    """What a child has not answered for is given back, or to another, without asking whether it has started."""
+
+    def recall(self: Processes, child: Process, *, for_loop: bool) -> None:
+        taken = [call for call in child.outstanding()[1:] if child.take(call.slot) is not None]
+        self._take_back(taken, to_loop=for_loop)
+
+    Processes._recall = recall  # type: ignore[method-assign]
+
+
 _MUTATIONS: dict[str, Callable[[], None]] = {
     "fence": _without_fence,
     "gate": _without_gate,
@@ -83,4 +95,5 @@ _MUTATIONS: dict[str, Callable[[], None]] = {
     "marks": _without_marks,
     "parents": _without_parents,
     "fsync": _without_fsync,
+    "question": _without_question,
 }

@@ -28,7 +28,7 @@ from typing import Any
 from ledger import Kill, Line
 
 _ENDED = frozenset({"completed", "failed", "timeout", "cancelled"})
-_CHARGED = frozenset({"completed", "failed", "timeout"})
+_CHARGED = frozenset({"completed", "failed", "timeout", "cancelled"})
 _FENCED = frozenset({"timeout", "superseded"})
 
 
@@ -54,9 +54,12 @@ class Evidence:
             elif line.what in ("end", "fail"):
                 self.ends[line.execution] = line
 
-    def killed(self, pid: int, since: int, until: int) -> bool:
-        """Whether a process was ended or frozen from outside between two moments."""
-        return any(kill.pid == pid and kill.after >= since and kill.before <= until for kill in self.kills)
+    def killed(self, start: Line, until: int) -> bool:
+        """Whether the process of a run, or its worker, was ended or frozen from outside between its start and then."""
+        return any(
+            kill.pid in (start.pid, start.worker) and kill.after >= start.at and kill.before <= until
+            for kill in self.kills
+        )
 
 
 def gather(db: str, lines: list[Line], kills: list[Kill]) -> Evidence:
@@ -115,7 +118,7 @@ def _reasons(seen: Evidence) -> Iterator[str]:
 def _justified(seen: Evidence, first: Line, second: Line, status: str | None) -> bool:
     """Whether the end of the first run explains the second."""
     if status in ("crashed", "released"):
-        return seen.killed(first.pid, first.at, second.at)
+        return seen.killed(first, second.at)
     if status == "failed":
         end = seen.ends.get(first.execution)
         return end is not None and end.what == "fail"
@@ -132,7 +135,7 @@ def _overlaps(seen: Evidence) -> Iterator[str]:
             end = seen.ends.get(first.execution)
             over = end is not None and end.at <= second.at
             fenced = ended.get(first.execution) in _FENCED
-            if not (over or fenced or seen.killed(first.pid, first.at, second.at)):
+            if not (over or fenced or seen.killed(first, second.at)):
                 yield f"I5 {first.execution} and {second.execution} of {job} overlap"
 
 

@@ -22,6 +22,7 @@ import oracle
 from ledger import Kill, Line
 
 from gigq import Job, JobQueue, close_connections
+from gigq.worker import family
 
 SUPPORT = Path(__file__).parent
 PATIENCE = 60.0
@@ -143,6 +144,39 @@ class Rig:
         process.wait()
         return self.record(process, before, "SIGKILL")
 
+    def children(self, worker: Process) -> list[int]:
+        """The child processes that run a worker's jobs."""
+        stats = {pid: family._stat(pid) for pid in family.descendants(worker.pid)}
+        return sorted(pid for pid, stat in stats.items() if stat is not None and stat[0] == worker.pid)
+
+    def kill_child(self, worker: Process) -> bool:
+        """kill -9 of one child of a worker, on record; False if there is none."""
+        children = self.children(worker)
+        if not children:
+            return False
+        pid = self.dice.choice(children)
+        before = time.monotonic_ns()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: family._stat(pid) is None, "a child to be gone")
+        self.kills.append(Kill(pid, before, time.monotonic_ns(), f"SIGKILL of a child of {worker.pid}"))
+        return True
+
+    def leftovers(self) -> list[int]:
+        """Processes beside those of the rig itself that know of its ledger: children, and what jobs have started."""
+        word = f"{ledger.VARIABLE}={self.ledger}".encode()
+        ours = {process.pid for process in self.processes} | {os.getpid()}
+        found = []
+        for place in Path("/proc").iterdir():
+            if place.name.isdecimal() and int(place.name) not in ours:
+                with contextlib.suppress(OSError):
+                    if word in (place / "environ").read_bytes().split(b"\0"):
+                        found.append(int(place.name))
+        return [pid for pid in found if family._stat(pid) is not None]
+
+    def await_nobody_left(self) -> None:
+        self._wait(lambda: not self.leftovers(), "no process to be left behind")
+
     def record(self, process: Process, before: int, how: str) -> Kill:
         """Note that a process has ended, or was frozen, for a reason outside its jobs."""
         kill = Kill(process.pid, before, time.monotonic_ns(), how)
@@ -164,6 +198,9 @@ class Rig:
             if process.is_alive:
                 process.signal(signal.SIGKILL)
                 process.wait()
+        for pid in self.leftovers():
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
         self.queue.close()
         self.queue._store.engine.close()
         close_connections()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -113,3 +115,119 @@ def _fork() -> int:
         finally:
             os._exit(0)
     return child
+
+
+# -- what jobs in child processes do besides ------------------------------------------------------------------
+
+
+async def breathe(milliseconds: float = 1.0) -> str:
+    with ledger.run() as mine:
+        await asyncio.sleep(milliseconds / 1000)
+    return mine.execution_id
+
+
+def talk(milliseconds: float = 1.0) -> str:
+    with ledger.run() as mine:
+        for step in range(3):
+            print("step", step, "of", mine.id)
+            mine.progress(step, 3)
+            time.sleep(milliseconds / 3000)
+    return mine.execution_id
+
+
+def deaf(path: str) -> str:
+    """Holds the interpreter while it runs, so that nobody in its process is heard."""
+    with ledger.run() as mine:
+        Path(path).touch()
+        re.match(r"(a+)+$", "a" * 24 + "b")
+    return mine.execution_id
+
+
+def family_at(path: str, how: str) -> str:
+    """Has relatives who sleep, in one way or another; tells their pids, and waits for ever."""
+    with ledger.run() as mine:
+        code = _RELATIVES[how]
+        relative = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        assert relative.stdout is not None
+        ledger.write("relative", mine.id, int(relative.stdout.readline()))
+        Path(path).touch()
+        time.sleep(600)
+    return mine.execution_id
+
+
+_RELATIVES = {
+    "child": "import os, time; print(os.getpid(), flush=True); time.sleep(600)",
+    "setsid": "import os, time; os.setsid(); print(os.getpid(), flush=True); time.sleep(600)",
+    "daemon": (
+        "import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n"
+        "  print(os.getpid(), flush=True)\n  time.sleep(600)\n os._exit(0)\ntime.sleep(600)"
+    ),
+}
+
+
+def resist(how: str) -> str:
+    """Does not end by itself, in one way or another."""
+    with ledger.run() as mine:
+        if how == "spin":
+            while True:
+                pass
+        if how == "hold":
+            re.match(r"(a+)+$", "a" * 64 + "b")
+        if how == "ignore":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            while True:
+                try:
+                    time.sleep(600)
+                except BaseException:
+                    ledger.write("ignored", mine.id)
+        time.sleep(600)
+    return mine.execution_id
+
+
+async def resist_async(how: str) -> str:
+    with ledger.run() as mine:
+        if how == "block":
+            time.sleep(600)
+        while True:
+            try:
+                await asyncio.sleep(600)
+            except asyncio.CancelledError:
+                ledger.write("ignored", mine.id)
+                if how != "swallow":
+                    raise
+
+
+def devour(megabytes: int, limit: int | None = None) -> str:
+    """Takes memory until it is stopped; with a limit, the kernel refuses and the interpreter cannot go on."""
+    with ledger.run() as mine:
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            try:
+                taken = bytearray(limit)
+            except MemoryError:
+                os.abort()
+        taken = bytearray(megabytes * 1_000_000)
+        taken[::4096] = b"x" * len(taken[::4096])
+        time.sleep(600)
+    return mine.execution_id
+
+
+async def wait_until_told(path: str) -> str:
+    """Ends when the worker tells that it is about to stop, or a file is there."""
+    with ledger.run() as mine:
+        while not (mine.cancelled or Path(path).exists()):
+            await asyncio.sleep(0.01)
+        ledger.write("told", mine.id)
+        while not Path(path).exists():
+            await asyncio.sleep(0.01)
+    return mine.execution_id
+
+
+def wait_until_told_too(path: str) -> str:
+    with ledger.run() as mine:
+        while not (mine.cancelled or Path(path).exists()):
+            time.sleep(0.01)
+        ledger.write("told", mine.id)
+        while not Path(path).exists():
+            time.sleep(0.01)
+    return mine.execution_id

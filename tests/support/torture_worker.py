@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import failpoints
 import ledger
@@ -47,6 +47,13 @@ class Options(Struct, forbid_unknown_fields=True):
     without: list[str] = []
     path: str | None = None
     """A folder to import from, beside the usual ones."""
+    executor: Literal["thread", "process"] = "thread"
+    async_slots: int = 100
+    kill_grace: float = 2.0
+    max_jobs_per_child: int | None = None
+    max_memory: int | None = None
+    child: list[str] = []
+    """What each child process does otherwise than a healthy one; see torture_child."""
     seams: bool = False
     """A worker that overrides a seam, so that it works one job at a time in each thread."""
     once: bool = False
@@ -126,6 +133,12 @@ def _work(options: Options) -> None:
         f"w-{os.getpid()}",
         options.polling,
         options.concurrency,
+        executor=options.executor,
+        async_slots=options.async_slots,
+        kill_grace=options.kill_grace,
+        max_jobs_per_child=options.max_jobs_per_child,
+        max_memory=options.max_memory,
+        imports=["torture_child"] if options.child else [],
         grace=options.grace,
     )
     if options.stop_on_usr1 is not None:
@@ -150,6 +163,8 @@ def main(options: Options) -> None:
     _break(options)
     _tell_upkeep()
     _tell_stop()
+    os.environ[ledger.WORKER] = str(os.getpid())
+    os.environ["GIGQ_TORTURE_CHILD"] = json.dumps(options.child)
     ledger.write("hello")
     before = _descriptors()
     _work(options)

@@ -105,6 +105,32 @@ def test_an_error_that_cannot_be_shown_fails_its_job_and_no_other(
         assert_failed_twice(queue, name, job, counted)
 
 
+def await_and_go_on(queue: JobQueue) -> None:
+    await_all(queue)
+    last = queue.submit(Job(name="after", function=jobs.add, params={"a": 1, "b": 2}))
+    wait_until(lambda: queue.get_result(last) == 3, "the worker to go on")
+
+
+def test_results_from_hell_in_a_child(db: str, make_worker: MakeWorker, calls: Path) -> None:
+    queue = JobQueue(db)
+    submitted = submit_all(queue, hell.give, list(hell.UNSTORABLE))
+    with working(make_worker(queue, concurrency=2, executor="process")):
+        await_and_go_on(queue)
+    counted = Counter(calls.read_text().splitlines())
+    for name, job in submitted.items():
+        assert_unstorable(queue, name, job, counted)
+
+
+def test_errors_from_hell_in_a_child(db: str, make_worker: MakeWorker, calls: Path) -> None:
+    queue = JobQueue(db)
+    submitted = submit_all(queue, hell.throw, list(hell.ERRORS), max_attempts=2)
+    with working(make_worker(queue, concurrency=2, executor="process")):
+        await_and_go_on(queue)
+    counted = Counter(calls.read_text().splitlines())
+    for name, job in submitted.items():
+        assert_failed_twice(queue, name, job, counted)
+
+
 @pytest.mark.parametrize("kind", ["result", "error"])
 def test_process_one_survives_hell_too(db: str, make_worker: MakeWorker, calls: Path, kind: str) -> None:
     queue = JobQueue(db)

@@ -2,74 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from itertools import pairwise
+from typing import Any
 
 import pytest
-from rig import Process, Rig
-
-
-def torture(
-    rig: Rig, jobs: int, kills: int, *, workers: int = 3, submitters: int = 2, spare_submitters: bool = False
-) -> dict[str, float]:
-    """Run jobs of 1 to 20 ms under fire; each kill falls at a random moment of the work."""
-    running: list[Process] = [rig.submitter(jobs=jobs // submitters) for _ in range(submitters)]
-    running += [rig.worker(concurrency=rig.dice.randint(2, 4), upkeep_every=1.0) for _ in range(workers)]
-    moments = sorted(rig.dice.uniform(0.02, 0.9) * jobs for _ in range(kills))
-    began = time.monotonic()
-    for number, moment in enumerate(moments):
-        rig.await_line("end", number=max(1, round(moment)), patience=600)
-        # Submitters are soon done: every third kill is theirs while they are there.
-        submitting = [p for p in running if p.role == "submitter" and p.is_alive and not spare_submitters]
-        working = [p for p in running if p.role == "worker"]
-        victim = rig.dice.choice(submitting if submitting and number % 3 == 0 else working)
-        rig.kill(victim)
-        running.remove(victim)
-        running.append(rig.again(victim))
-    for process in running:
-        if process.role == "submitter":
-            process.wait(600)
-    rig.await_all_ended(600)
-    seconds = time.monotonic() - began
-    rig.stop(*(process for process in running if process.role == "worker"))
-    return {"seconds": seconds, **figures(rig)}
-
-
-def figures(rig: Rig) -> dict[str, float]:
-    """What RELIABILITY.md tells of a torture."""
-    seen = rig.evidence()
-    lost = {
-        run["id"] for runs in seen.runs.values() for run in runs if run["status"] in ("crashed", "released")
-    }
-    again = [
-        (second.at - kill.after) / 1e9
-        for starts in seen.starts.values()
-        for first, second in pairwise(starts)
-        for kill in seen.kills
-        if first.execution in lost and kill.pid == first.pid and kill.before <= second.at
-    ]
-    return {
-        "jobs": len(seen.jobs),
-        "kills": len(seen.kills),
-        "workers killed": len({kill.pid for kill in seen.kills} & {line.pid for line in rig.lines("start")}),
-        "started twice": len(again),
-        "longest until started again": max(again, default=0.0),
-        "crashes charged": sum(job["crashes"] for job in seen.jobs.values()),
-        "not completed": sum(job["status"] != "completed" for job in seen.jobs.values()),
-    }
-
-
-def assert_reasons(rig: Rig) -> None:
-    """What did not complete says why: the kills are no excuse for any other end."""
-    for job in rig.evidence().jobs.values():
-        error = job["error"] or ""
-        if job["status"] == "failed":
-            assert job["max_attempts"] == 1, rig.told(error)
-            assert "not started again because max_attempts=1" in error, rig.told(error)
-        elif job["status"] == "cancelled":
-            assert error.startswith("parent "), rig.told(error)
-        else:
-            assert job["status"] == "completed", rig.told(str(job))
+from fire import assert_reasons, torture
+from rig import Rig
 
 
 def test_nothing_is_lost_when_workers_and_submitters_are_killed(rig: Rig) -> None:
@@ -97,6 +34,30 @@ def test_twenty_kills_of_workers_during_twenty_thousand_jobs(rig: Rig) -> None:
 def test_two_hundred_kills_during_a_hundred_thousand_jobs(rig: Rig) -> None:
     found = torture(rig, jobs=100_000, kills=200, workers=8, submitters=3)
     print(rig.told(str(found)))
+    rig.judge()
+    assert_reasons(rig)
+    assert found["jobs"] >= 100_000
+    assert found["kills"] == 200
+
+
+CHILDREN: dict[str, Any] = {"executor": "process", "concurrency": 2}
+
+
+def test_nothing_is_lost_when_children_are_killed_too(rig: Rig) -> None:
+    found = torture(rig, jobs=1_500, kills=10, workers=2, **CHILDREN)
+    rig.await_nobody_left()
+    rig.judge()
+    assert_reasons(rig)
+    assert found["kills"] == 10
+    assert found["children killed"] > 0
+    assert found["started twice"] > 0, rig.told(str(found))
+
+
+@pytest.mark.torture
+def test_two_hundred_kills_of_workers_children_and_submitters(rig: Rig) -> None:
+    found = torture(rig, jobs=100_000, kills=200, workers=4, submitters=3, **CHILDREN)
+    print(rig.told(str(found)))
+    rig.await_nobody_left()
     rig.judge()
     assert_reasons(rig)
     assert found["jobs"] >= 100_000

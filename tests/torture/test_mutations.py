@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torture_jobs
@@ -114,3 +115,56 @@ def test_without_the_fsync_an_unsynced_acknowledgement_is_noticed(
     assert acked == 50
     # With the sync there is one for each acknowledgement at least; without it none but those of the beginning.
     assert (syncs >= acked) is (not without), f"{syncs} syncs for {acked} submits"
+
+
+# -- the executor ----------------------------------------------------------------------------------------------
+
+CHILDREN: dict[str, Any] = {"executor": "process"}
+
+
+def test_without_start_marks_in_the_children_a_crash_that_nobody_pays_for_is_noticed(rig: Rig) -> None:
+    """A job that kills its process seems never to have started, and so runs for ever."""
+    job = rig.submit(torture_jobs.die, params={"how": "kill"})
+    mutant = rig.worker(child=["silent starts"], **CHILDREN)
+    rig.await_line("start", job, 6)  # twice as often as max_crashes allows
+    assert rig.status(job)["crashes"] == 0
+    assert not rig.status(job)["executions"][:-1]
+    mutant.signal(signal.SIGKILL)
+    mutant.wait()
+    assert_noticed(rig, "I1", "I4")
+
+
+@pytest.mark.parametrize("child", [[], ["late results"]])
+def test_results_written_after_the_next_start_are_noticed(rig: Rig, child: list[str]) -> None:
+    """Then the death of a child costs more than the run that its mark shows: finished ones run again."""
+    good = [rig.submit(torture_jobs.work, params={"milliseconds": 1}) for _ in range(300)]
+    killer = rig.submit(torture_jobs.die, params={"how": "kill"}, max_crashes=1)
+    good += [rig.submit(torture_jobs.work, params={"milliseconds": 1}) for _ in range(100)]
+    worker = rig.worker(child=child, **CHILDREN)
+    rig.await_all_ended()
+    rig.stop(worker)
+    seen = rig.evidence()
+    again = [job for job in good if len(seen.starts[job]) > 1]
+    print(f"{child}: {len(again)} finished jobs ran again")
+    assert len(seen.starts[killer]) == 1
+    if child:
+        assert again
+        assert_noticed(rig, "I4")
+    else:
+        assert not again
+
+
+@pytest.mark.parametrize("without", [[], ["question"]])
+def test_giving_back_without_asking_is_noticed(rig: Rig, without: list[str]) -> None:
+    """What was sent to a child is claimed by another worker, while the child goes on to run it."""
+    many = [rig.submit(torture_jobs.work, params={"milliseconds": 1}) for _ in range(600)]
+    slow = rig.submit(torture_jobs.slow_at_first, params={"seconds": 0.5})
+    many += [rig.submit(torture_jobs.work, params={"milliseconds": 1}) for _ in range(600)]
+    workers = [rig.worker(without=without, **CHILDREN) for _ in range(2)]
+    rig.await_line("end", slow)
+    rig.await_all_ended()
+    rig.stop(*workers)
+    violations = rig.violations()
+    print(f"{without}: {len(violations)} violations, {violations[:3]}")
+    assert bool(violations) is bool(without), rig.told(str(violations[:5]))
+    assert len(many) == 1200

@@ -8,14 +8,19 @@ this process costs one run. Without its worker it ends, with all that its jobs h
 from __future__ import annotations
 
 import contextlib
+import errno
 import faulthandler
+import fcntl
 import importlib
 import os
+import resource
 import select
 import signal
+import socket
 import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from types import FrameType
@@ -105,14 +110,25 @@ class Child:
         """What runs in the main thread."""
         self._main = threading.get_ident()
         self._stopping = self._closing = False
-        self._read_wake, self._write_wake = os.pipe()
-        os.set_blocking(self._write_wake, False)
+        self._read_wake, self._write_wake = socket.socketpair()
+        self._write_wake.setblocking(False)
+        self._pid = os.getpid()
+        os.register_at_fork(after_in_child=self._forget_worker)
         self._notes: Notes[_Run] = Notes(self._wake_listener)
-        marks = open_marks(Place(setup.marks_path, setup.marks_offset))
+        self._marks = marks = open_marks(Place(setup.marks_path, setup.marks_offset))
         self._runner: Runner[_Run] = Runner(
             self, marks, time.monotonic_ns, self._notes, setup.max_result, ctrl_c=False
         )
         self._lane: Lane[_Run] | None = None
+
+    def _forget_worker(self) -> None:
+        """A job has forked: the copy is no child of the worker, and must not speak, or run, as one."""
+        self._marks.forget()
+        for fd in (self._read, self._write):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        self._read_wake.close()
+        self._write_wake.close()
 
     # -- the main thread ---------------------------------------------------------------------------------------
 
@@ -149,6 +165,10 @@ class Child:
             shield.ask_here()
 
     def _deliver(self, run: _Run, ended: Ended) -> None:
+        if os.getpid() != self._pid:
+            os._exit(0)  # the job has forked, and come back in the copy too
+        if run.asked and self._current in (None, run) and (self._lane is None or self._lane.is_idle()):
+            _end_family()  # what it has started has not heard that it was to stop
         if self._notes:
             self._send_notes(run)
         self._runs.pop(run.slot, None)
@@ -182,10 +202,10 @@ class Child:
 
     def _ask(self, run: _Run, what: str, limit: int) -> wire.Answer:
         run.answer = None
-        with _shielded():
+        with _shielded():  # an exception in the midst would leave the lock taken
             self._send(wire.Ask(run.slot, what, limit))
-        with self._answered:
-            self._answered.wait_for(lambda: run.answer is not None)
+            with self._answered:
+                self._answered.wait_for(lambda: run.answer is not None)
         answer = run.answer
         assert answer is not None  # noqa: S101 - just waited for
         if answer.refusal is not None:
@@ -197,6 +217,14 @@ class Child:
     # -- the listener ------------------------------------------------------------------------------------------
 
     def _listen(self, unpacker: wire.Unpacker) -> None:
+        try:
+            self._listen_on(unpacker)
+        except BaseException:  # noqa: BLE001 - deaf, it could not be stopped and would not notice the end of its worker
+            with contextlib.suppress(Exception):
+                traceback.print_exc()
+            self._end_cut_off()
+
+    def _listen_on(self, unpacker: wire.Unpacker) -> None:
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
         poll.register(self._read_wake, select.POLLIN)
@@ -204,13 +232,10 @@ class Child:
         while True:
             busy = bool(self._notes or asking)
             events = dict(poll.poll(_EVERY * 1000 if busy else None))
-            if self._read_wake in events:
-                os.read(self._read_wake, 4096)
+            if self._read_wake.fileno() in events:
+                self._read_wake.recv(4096)
             if self._read in events:
-                try:
-                    data = os.read(self._read, _CHUNK)
-                except OSError:
-                    data = b""
+                data = os.read(self._read, _CHUNK)
                 if not data:
                     _end_orphaned()
                 for message in unpacker.feed(data):
@@ -292,14 +317,15 @@ class Child:
             self._lane.stop(run)
         elif run.cancel is not None:
             run.told = True
-            run.cancel()
+            with contextlib.suppress(RuntimeError):  # its loop has just ended
+                run.cancel()
         elif run is self._current:
             signal.pthread_kill(self._main, signal.SIGUSR2)
         return True
 
     def _wake_listener(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.write(self._write_wake, b"!")
+        with contextlib.suppress(OSError):  # full, so it will wake; or in a copy that a job has forked
+            self._write_wake.send(b"!")
 
     def _send_notes(self, run: _Run | None) -> None:
         for one, note in self._notes.take(run):
@@ -314,8 +340,19 @@ class Child:
                 while sent < len(data):
                     data = data[sent:]
                     sent = os.write(self._write, data)
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EPIPE:
+                self._end_cut_off()
             _end_orphaned()
+
+    def _end_cut_off(self) -> None:
+        """A job has closed the way to the worker: what runs here is as lost as if it had died in its midst."""
+        if os.getpid() == self._pid:
+            for run in [*self._runs.values(), self._current]:
+                if run is not None and run.started:
+                    self._marks.write(run.slot, run.key, run.started)
+            _end_orphaned()
+        os._exit(1)
 
 
 @contextlib.contextmanager
@@ -329,9 +366,12 @@ def _shielded() -> Any:
 
 def _end_orphaned() -> None:
     """The worker is gone, and what runs here will be run by another: end it now, with all that it has started."""
-    token = os.environ.get(family.TOKEN, "")
-    family.end(None, token, family.descendants(os.getpid()))
+    _end_family()
     os._exit(1)
+
+
+def _end_family() -> None:
+    family.end(None, os.environ.get(family.TOKEN, ""), family.descendants(os.getpid()))
 
 
 def _set_up(setup: wire.Setup) -> str | None:
@@ -351,19 +391,18 @@ def _set_up(setup: wire.Setup) -> str | None:
 
 
 def _take_pipes() -> tuple[int, int]:
-    """The pipes from and to the worker, out of the way of jobs, and of the programs that they start."""
-    read, write = os.dup(0), int(sys.argv[1])
+    """The pipes from and to the worker, out of the way of jobs, and of the programs that they start.
+
+    High numbers: a job that closes all descriptors, and opens others, must not find ours among them.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    least = max(3, min(limit, 1024) - 64)
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, least) for fd in (0, int(sys.argv[1]))]
+    os.close(int(sys.argv[1]))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    os.set_inheritable(write, False)
-
-    def close() -> None:
-        os.close(read)
-        os.close(write)
-
-    os.register_at_fork(after_in_child=close)  # a job that forks must not keep them open
-    return read, write
+    return high[0], high[1]
 
 
 def main() -> None:

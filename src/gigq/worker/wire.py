@@ -14,6 +14,8 @@ from msgspec import Struct
 from gigq.lease import Lease
 
 _LENGTH = 4
+_ARRAY = 0x9
+"""The upper half of the first byte of every message: a short array."""
 
 ParentRow = tuple[str, str | None, str | None, str | None]
 """Id, status, JSON text of the result and error of a job's parent."""
@@ -156,7 +158,11 @@ class Unpacker:
         """Bytes until the next message is whole, as far as is known."""
 
     def feed(self, data: bytes) -> list[Any]:
-        """The messages that are whole by now."""
+        """The messages that are whole by now.
+
+        Raises:
+            ValueError: there was something else than messages.
+        """
         if self._rest:
             self._rest += data
             if len(self._rest) < self._need:
@@ -171,6 +177,8 @@ class Unpacker:
             end = at + _LENGTH + int.from_bytes(view[at : at + _LENGTH], "little")
             if end > size:
                 self._need = end - at
+                if view[at + _LENGTH : at + _LENGTH + 1] and view[at + _LENGTH] >> 4 != _ARRAY:
+                    raise ValueError("no message")
                 break
             messages.append(decode(view[at + _LENGTH : end]))
             at = end

@@ -44,6 +44,8 @@ class Process:
         """Whether it was ended for its use of memory."""
         self.is_watched = False
         """Whether room in its pipe is waited for."""
+        self.is_garbled = False
+        """Whether it was ended for what it said."""
         self.is_ready = False
         self.alone: Call | None = None
         """The call that must have it for itself."""
@@ -112,6 +114,12 @@ class Process:
             self.bytes -= len(call.lease.params)
         if call is self.alone:
             self.alone = None
+        if call is self.asked:
+            self.asked = None
+            for other in self.outstanding():
+                if other.asked is not None:
+                    self._force_later(other, time.monotonic_ns())
+                    break
         return call
 
     def head(self) -> Call | None:
@@ -146,7 +154,7 @@ class Process:
         """What it has said."""
         messages: list[Any] = []
         total = 0
-        while total < _MOST_AT_ONCE:
+        while total < _MOST_AT_ONCE and not self.is_garbled:
             try:
                 data = os.read(self._read_fd, _CHUNK)
             except (BlockingIOError, InterruptedError):
@@ -156,7 +164,12 @@ class Process:
             if not data:
                 break
             total += len(data)
-            messages += self._unpacker.feed(data)
+            try:
+                messages += self._unpacker.feed(data)
+            except ValueError:  # a job has written to descriptors that are not its own
+                self.is_garbled = True
+                self.kill("what its process said made no sense: the job has written to descriptors of gigq")
+                break
             if len(data) < _CHUNK:
                 break
         return messages
@@ -174,8 +187,11 @@ class Process:
         """Ask a call to stop; force follows (see :meth:`force`), for the first that was asked and has not ended."""
         self.send(wire.Stop(call.slot))
         if self.asked is None:
-            self.asked = call
-            self.force_at = now + int(ASK * 1e9)
+            self._force_later(call, now)
+
+    def _force_later(self, call: Call, now: int) -> None:
+        self.asked = call
+        self.force_at = now + int(ASK * 1e9)
 
     def force(self, now: int, kill_grace: float) -> None:
         """The next step: SIGTERM, then an end of the whole family."""

@@ -92,7 +92,8 @@ class Processes:
         self._memory_at = 0
         self._is_over = False
         self._children: list[Process] = []
-        self._leaving: list[Process] = []
+        self._leaving: list[tuple[Process, int]] = []
+        """Children that were replaced, and when they are ended by force (monotonic nanoseconds)."""
         try:
             for _ in range(count):
                 self._children.append(self._start())
@@ -140,9 +141,7 @@ class Processes:
 
     def _deal(self, waiting: deque[Call], pace: Pace) -> None:
         """Share calls out: as many each, and to each no more than its budget."""
-        kept_free = len(self._alone)  # the last ones run empty for those that must be alone
-        able = [child for child in self._children if self._has_room(child)]
-        able = able[: max(0, len(able) - kept_free)]
+        able = [child for child in self._open() if self._has_room(child)]
         able.sort(key=lambda child: len(child.calls))
         for place, child in enumerate(able):
             share = math.ceil(len(waiting) / (len(able) - place))
@@ -178,10 +177,18 @@ class Processes:
         return CALLS if self._max_jobs is None else self._max_jobs - child.sent + child.returned
 
     def _has_room(self, child: Process) -> bool:
-        return not (child.is_closing or child.is_slow or child.alone) and len(child.calls) < CALLS
+        return not child.is_slow and len(child.calls) < CALLS
+
+    def _open(self) -> list[Process]:
+        """Children that may get calls: the idlest run empty for those that must be alone."""
+        able = [child for child in self._children if not (child.is_closing or child.alone)]
+        if self._alone:
+            able.sort(key=lambda child: (child.is_slow, len(child.calls) + len(child.coroutines)))
+            del able[: len(self._alone)]
+        return able
 
     def _deal_coroutines(self) -> None:
-        able = [child for child in self._children if not (child.is_closing or child.alone)]
+        able = self._open()
         able.sort(key=lambda child: len(child.coroutines))
         for place, child in enumerate(able):
             share = math.ceil(len(self._coroutines) / (len(able) - place))
@@ -227,6 +234,8 @@ class Processes:
         now = time.monotonic_ns()
         for child in list(self._children):
             self._look_after(child, now)
+        if self._leaving:
+            self._see_off(now)
         if self._max_memory is not None and now >= self._memory_at:
             self._look_at_memory(now)
         self._feed()
@@ -253,8 +262,6 @@ class Processes:
             return
         if done.is_async and not call.is_async:
             self._coroutine_pace.know(call.lease)
-        if call is child.asked:
-            child.asked = None
         call.started = done.started
         call.end = done.end  # type: ignore[assignment] # the word of our own child
         call.ended = done.ended
@@ -343,7 +350,16 @@ class Processes:
             if child is not None:
                 child.ask_to_stop(call, time.monotonic_ns())
                 self._watch(child)
+            else:
+                self._drop(call, why)
         return False
+
+    def _drop(self, call: Call, why: End) -> None:
+        """Stop a call that no child has."""
+        for waiting in (self._waiting, self._coroutines, self._alone):
+            if call in waiting:
+                waiting.remove(call)
+                self._ended.append(call.ends(why, time.monotonic_ns()))
 
     def tell_stopping(self) -> None:
         for child in self._children:
@@ -371,6 +387,8 @@ class Processes:
                 left = min(left, _HOARDING)
             if self._max_memory is not None and (child.calls or child.coroutines):
                 left = min(left, self._memory_at - now)
+        for _, by in self._leaving:
+            left = min(left, by - now)
         return max(0.0, left / 1e9)
 
     def _look_after(self, child: Process, now: int) -> None:
@@ -427,11 +445,15 @@ class Processes:
     def _replace(self, child: Process) -> None:
         self._forget(child)
         child.send(wire.Close())
-        for left in [one for one in self._leaving if one.is_dead()]:
-            left.close(0.0)
-            self._leaving.remove(left)
-        self._leaving.append(child)
+        self._leaving.append((child, time.monotonic_ns() + int(_FAREWELL * 1e9)))
         self._children.append(self._start())
+
+    def _see_off(self, now: int) -> None:
+        """Close those that have left, and end those that do not: a job's threads may keep a process for ever."""
+        for child, by in list(self._leaving):
+            if child.is_dead() or now >= by:
+                child.close(0.0)
+                self._leaving.remove((child, by))
 
     def _forget(self, child: Process) -> None:
         for fd in [*child.filenos(), *([child.write_fd] if child.is_watched else [])]:
@@ -470,7 +492,7 @@ class Processes:
     def _fate(self, child: Process, call: Call, reason: str, *, is_over: bool) -> tuple[End, str | None]:
         if call.asked is not None and not self._is_over:
             return call.asked, None
-        if child.exceeded and not is_over:
+        if child.is_garbled or (child.exceeded and not is_over):
             return "died", child.ended_for
         if self._is_over:
             return "stopped", "stopped by the end of its worker"
@@ -483,7 +505,7 @@ class Processes:
     def close(self) -> None:
         for child in self._children:
             child.send(wire.Close())
-        for child in [*self._children, *self._leaving]:
+        for child in [*self._children, *(left for left, _ in self._leaving)]:
             child.close(_FAREWELL)
         self._children.clear()
         self._leaving.clear()

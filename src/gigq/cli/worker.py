@@ -192,8 +192,12 @@ def _cores() -> int:
 
 
 def _work(worker: Worker, *, once: bool) -> None:
+    from gigq.worker import capture
+
     if once:
-        output.say("Processed one job." if worker.process_one() else "No jobs available to process.")
+        with capture.capturing():
+            found = worker.process_one()
+        output.say("Processed one job." if found else "No jobs available to process.")
         return
     with contextlib.suppress(output.NobodyReads):  # no reason not to work
         output.say(f"Starting worker {output.one_line(worker.worker_id)}...")

@@ -19,7 +19,7 @@ import pytest
 import terminal
 from terminal import Gigq, MakeJob
 
-from gigq import Job, JobQueue, Worker
+from gigq import Job, JobQueue, TooManyAbandoned, Worker
 from gigq.cli import worker as command
 from gigq.cli.sizes import Size
 from gigq.worker.signals import stop_on_signals
@@ -422,6 +422,40 @@ def _assert_given_back(queue: JobQueue, job_id: str) -> None:
     job = queue.get_status(job_id)
     assert (job["status"], job["attempts"], job["crashes"]) == ("pending", 0, 0)
     assert [run["status"] for run in job["executions"]] == ["released"]
+
+
+def test_a_worker_full_of_threads_that_hang_starts_anew_in_place(
+    db: str, tmp_path: Path, on_file: JobQueue
+) -> None:
+    hang = {"path": str(tmp_path / "never")}
+    jobs_ = [
+        Job("hangs", "executions.hang_until", hang, timeout=0.1, max_attempts=1) for _ in range(17)
+    ]  # one more than may
+    on_file.submit_many(jobs_)
+    words = ("--db", db, "--executor", "thread", "--concurrency", "17", "--worker-id", "patient")
+    with terminal.worker(*words) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "Starting worker patient...\n"  # again, by the same process
+        after = on_file.submit(Job("after", "executions.pid"))
+        terminal.until(_is(on_file, after, "completed"), "it works on")
+        assert on_file.get_result(after) == worker.pid
+        answer = terminal.end(worker)
+    assert answer.code == 0
+    assert "Error: worker patient: 17 threads hang" in answer.err
+    assert "The worker starts anew in place" in answer.err
+    assert "Traceback" not in answer.err
+    assert on_file.stats()["timeout"] == 17
+
+
+def test_called_from_python_it_does_not_replace_its_caller(
+    gigq: Gigq, db: str, on_file: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(self: Worker) -> None:
+        raise TooManyAbandoned("they hang")
+
+    monkeypatch.setattr(Worker, "start", start)
+    assert gigq("worker", "--executor", "thread").err == "Error: they hang\n"
+    assert gigq("worker", "--executor", "thread").code == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

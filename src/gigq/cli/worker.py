@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gigq.cli import exits, imports, output
+from gigq.cli import exits, imports, output, restart
 from gigq.cli.options import Command, Settings, pass_settings
 from gigq.cli.sizes import Size
 from gigq.codec import HIGHEST_LIMIT
@@ -117,7 +117,7 @@ def worker(
     is given back for another worker, without a charge. A second Ctrl-C ends it at once. The exit code is 1 if
     something could not be given back, or if the worker could not go on.
     """
-    from gigq.errors import WorkerFailed
+    from gigq.errors import TooManyAbandoned, WorkerFailed
     from gigq.log import setup_logging
     from gigq.worker import Worker
     from gigq.worker.signals import stop_on_signals
@@ -127,7 +127,7 @@ def worker(
     if executor == "thread" and asked:
         name = next(iter(asked)).replace("_", "-")
         raise click.UsageError(f"--{name} is about child processes; it cannot be with --executor thread.")
-    path = settings.path
+    path, directory = settings.path, restart.working_directory()
     imports.search_working_directory()
     if once or executor == "thread":
         for module in modules:
@@ -149,9 +149,12 @@ def worker(
         max_result=max_result,
         **asked,
     )
-    at_work = True
+    at_work, was_told = True, False
+    clogged: TooManyAbandoned | None = None
 
     def interrupt(_times: int) -> None:
+        nonlocal was_told
+        was_told = True
         if at_work:
             raise KeyboardInterrupt
 
@@ -159,15 +162,18 @@ def worker(
     with stop_on_signals(interrupt):
         try:
             _work(made, once=once)
+        except TooManyAbandoned as reason:
+            clogged = reason
         except KeyboardInterrupt as interrupted:
-            if isinstance(
-                interrupted.__context__, WorkerFailed
-            ):  # its last words count for more than one more signal
-                raise interrupted.__context__ from None
+            failure = interrupted.__context__
+            if isinstance(failure, WorkerFailed) and not isinstance(failure, TooManyAbandoned):
+                raise failure from None  # one more signal does not make it a good end
             return exits.INTERRUPTED if once else exits.OK
         finally:
             at_work = False
             made.close()
+    if clogged is not None and not was_told:
+        raise restart.Wanted(str(clogged), directory)
     return exits.OK
 
 

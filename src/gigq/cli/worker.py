@@ -117,6 +117,7 @@ def worker(
     is given back for another worker, without a charge. A second Ctrl-C ends it at once. The exit code is 1 if
     something could not be given back, or if the worker could not go on.
     """
+    from gigq.cli.systemd import Supervisor
     from gigq.errors import TooManyAbandoned, WorkerFailed
     from gigq.log import setup_logging
     from gigq.worker import Worker
@@ -149,6 +150,9 @@ def worker(
         max_result=max_result,
         **asked,
     )
+    supervisor = Supervisor()
+    if supervisor.is_there:
+        made.on_turn = supervisor.turn
     at_work, was_told = True, False
     clogged: TooManyAbandoned | None = None
 

@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import terminal
+
+from gigq.cli.program import program
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -36,6 +39,53 @@ def test_the_first_minute_works_as_shown(tmp_path: Path) -> None:
 def test_the_pipeline_prints_what_its_comment_says(tmp_path: Path) -> None:
     (tmp_path / "pipeline.py").write_text(SCRIPTS["pipeline.py"])
     assert run(tmp_path, "pipeline.py") == "12\n"
+
+
+EXECUTION = (ROOT / "docs" / "execution.md").read_text("utf-8")
+
+
+def test_what_the_page_on_execution_shows_is_so(tmp_path: Path) -> None:
+    """Each session that submits a job, with its id in place of JOB; what is printed begins as shown."""
+    (tmp_path / "work.py").write_text(_script(EXECUTION, "work.py"))
+    options = re.findall(r"`gigq (--db jobs.db worker [^`]*)`", EXECUTION)[0].split()
+    sessions = re.findall(r"```console\n((?:(?!```).*\n)+)```", EXECUTION)
+    assert len(sessions) == 5
+    with terminal.started(*options, cwd=tmp_path) as worker:
+        for session in sessions:
+            job = ""
+            for command, shown in re.findall(r"\$ gigq (.*)\n((?:[^$].*\n)*)", session):
+                answer = terminal.gigq(*command.replace("JOB", job).split(), cwd=tmp_path)
+                if " submit " in command:
+                    job = answer.out.split()[-1]
+                said = answer.out + answer.err
+                for line in shown.replace("JOB", job).splitlines():
+                    assert line.startswith("-- run") or line in said, (command, answer)
+        assert terminal.end(worker).code == 0
+
+
+def test_a_worker_in_python_stops_what_runs_too_long(tmp_path: Path) -> None:
+    (tmp_path / "stops.py").write_text(_script(EXECUTION, "stops.py"))
+    assert run(tmp_path, "stops.py") == "timeout\n"
+
+
+def _script(document: str, name: str) -> str:
+    found = re.search(rf"```python\n(# {re.escape(name)}\n.*?)```", document, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+def test_the_unit_for_systemd_leaves_time_for_the_grace_and_names_real_options() -> None:
+    unit = (ROOT / "docs" / "deployment.md").read_text("utf-8").split("```ini\n")[1].split("```")[0]
+    words = re.findall(r"ExecStart=\S+/gigq (.*)", unit)[0].split()
+    known = {option for parameter in program.commands["worker"].params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+    grace, patience = (
+        int(words[words.index("--grace") + 1]),
+        int(re.findall(r"TimeoutStopSec=(\d+)", unit)[0]),
+    )
+    assert patience >= grace + 10
+    for line in ("Type=notify", "KillMode=mixed", "Restart=always"):
+        assert line in unit.splitlines()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -18,6 +18,7 @@ from gigq.errors import (
     StoreReplaced,
     StoreUnusable,
     StoreVersion,
+    TooManyAbandoned,
     UnknownParent,
     WorkerFailed,
 )
@@ -70,6 +71,7 @@ __all__ = [
     "StoreUnusable",
     "StoreVersion",
     "TaskWrapper",
+    "TooManyAbandoned",
     "UnknownParent",
     "Worker",
     "WorkerFailed",

@@ -6,9 +6,9 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gigq import log
 from gigq.clock import to_iso
@@ -96,6 +96,21 @@ def resolve(queue: JobQueue, text: str) -> str | None:
     )
 
 
+def cancel(queue: JobQueue, job_id: str, *, running: bool = False) -> Literal["cancelled", "asked"] | None:
+    """Call off a pending job, or ask one that is ``running`` to stop; what was done, None for neither."""
+    store = queue._store
+    for _ in range(2):  # a run may end, and another be due, between the two questions
+        now = queue.clock.now()
+        if store.cancel(job_id, now):
+            log.cancelled(job_id)
+            return "cancelled"
+        if running and store.ask_to_stop(job_id, now):
+            log.asked_to_stop(job_id)
+            return "asked"
+    log.not_cancelled(job_id)
+    return None
+
+
 def requeue(queue: JobQueue, job_id: str) -> str | None:
     """Put an ended job back to the start; None, or why that was refused."""
     refusal = queue._store.requeue(job_id, queue.clock.now())
@@ -123,22 +138,102 @@ def wait(
     store = queue._store
     until = math.inf if timeout is None else time.monotonic() + timeout
     told = False
+    with contextlib.closing(_looks(queue, until)) as looks:
+        for is_last in looks:
+            found = store.result(job_id)
+            if found is None:
+                return None
+            if found[0] in _ENDS or is_last:
+                break
+            if not told and not _anybody_works(queue):
+                told = True
+                nobody_works()
+    status = queue.get_status(job_id)
+    return status if status["exists"] else None
+
+
+class Output(NamedTuple):
+    """A piece of what a run has printed and logged."""
+
+    run: int
+    part: int
+    """Counts up within a run, with gaps where more was said than is kept."""
+    at: str
+    """When it reached the database; ISO 8601 in UTC."""
+    text: str
+
+
+def output(
+    queue: JobQueue,
+    job_id: str,
+    run: int | None = None,
+    follow: Callable[[], None] | None = None,
+) -> Generator[Output, None, None]:
+    """What the runs of a job have printed and logged, in order.
+
+    Args:
+        queue: where the job is.
+        job_id: its whole id.
+        run: only this one; 1 is the first.
+        follow: go on until the job has ended, or the one run; called once if no living worker is found meanwhile.
+    """
+    seen = (0, -1) if run is None else (run, -1)
+    with contextlib.closing(_until_ended(queue, job_id, run, follow)) as looks:
+        for _ in looks:
+            while parts := queue._store.output(job_id, *seen):
+                for part in parts:
+                    if run is not None and part.run != run:
+                        return
+                    yield Output(part.run, part.part, to_iso(part.at), part.text)
+                seen = (parts[-1].run, parts[-1].part)
+
+
+def _until_ended(
+    queue: JobQueue, job_id: str, run: int | None, nobody_works: Callable[[], None] | None
+) -> Generator[None, None, None]:
+    """Turns up to the one after the end, for which all has been said; only one without ``nobody_works``."""
+    if nobody_works is None:
+        yield
+        return
+    told = False
+    with contextlib.closing(_looks(queue)) as looks:
+        for _ in looks:
+            is_over = _has_ended(queue, job_id, run)
+            yield
+            if is_over:
+                return
+            if not told and not _anybody_works(queue):
+                told = True
+                nobody_works()
+
+
+def _has_ended(queue: JobQueue, job_id: str, run: int | None) -> bool:
+    found = queue._store.result(job_id)
+    if found is None or found[0] in _ENDS:
+        return True
+    if run is None:
+        return False
+    _, executions = queue._store.record(job_id) or ({}, [])
+    return any(one["run"] == run and one["status"] != "running" for one in executions)
+
+
+def _looks(queue: JobQueue, until: float = math.inf) -> Generator[bool, None, None]:
+    """Turns of whoever waits for something in a queue: at once, whenever the bell rings, and now and then as the net.
+
+    True for the last one, when the time (monotonic seconds) is up.
+    """
     with contextlib.closing(Waker()) as waker:
         heard = _listen(queue, waker)
         while True:
             looked = time.monotonic()
-            found = store.result(job_id)
-            if found is None:
-                return None
-            if found[0] in _ENDS or looked >= until:
-                status = queue.get_status(job_id)
-                return status if status["exists"] else None
-            if not told and not any(worker.alive is not False for worker in workers(queue)):
-                told = True
-                nobody_works()
+            yield looked >= until
             net = _NET if heard else _WITHOUT_BELL
             waker.sleep(max(0.0, min(net, until - time.monotonic())))
             time.sleep(max(0.0, min(looked + _APART, until) - time.monotonic()))
+
+
+def _anybody_works(queue: JobQueue) -> bool:
+    return any(worker.alive is not False for worker in workers(queue))
 
 
 def _listen(queue: JobQueue, waker: Waker) -> bool:

@@ -16,6 +16,7 @@
     │   ├── StoreFull                      no space left
     │   └── StoreReplaced                  the file was replaced, renamed or deleted while in use
     ├── WorkerFailed                       a worker that cannot go on; its jobs are given back, or rescued
+    │   └── TooManyAbandoned               too many of its threads hang: it is time for a new process
     ├── Refused                            an operator's request that was understood and declined
     └── JobError                           raised by, or about, the run of one job
         ├── FunctionUnavailable            its module or function is missing in this worker
@@ -79,6 +80,10 @@ class StoreReplaced(StoreError):
 
 class WorkerFailed(GigQError):
     """A worker that cannot go on working; what it had is given back, or rescued by another."""
+
+
+class TooManyAbandoned(WorkerFailed):
+    """More threads hang in runs that were given up than ``max_abandoned`` allows; a new process is rid of them."""
 
 
 class Refused(GigQError):

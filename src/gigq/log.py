@@ -91,6 +91,15 @@ def worker_stopping(worker_id: str) -> None:
     worker.info("Worker %s stopping", worker_id, extra={"worker_id": worker_id})
 
 
+def worker_clogged(worker_id: str, hanging: int) -> None:
+    worker.warning(
+        "Worker %s: %d threads hang in runs that were given up; it stops when the others have finished",
+        worker_id,
+        hanging,
+        extra={"worker_id": worker_id},
+    )
+
+
 def worker_stopped(worker_id: str) -> None:
     worker.info("Worker %s stopped", worker_id, extra={"worker_id": worker_id})
 

@@ -17,7 +17,16 @@ from terminal import Gigq, MakeJob
 from gigq import JobQueue, __version__
 from gigq.cli.program import program
 
-READERS = [["list"], ["stats"], ["status", "x"], ["result", "x"], ["wait", "x"], ["doctor"], ["clear"]]
+READERS = [
+    ["list"],
+    ["stats"],
+    ["status", "x"],
+    ["result", "x"],
+    ["wait", "x"],
+    ["logs", "x"],
+    ["doctor"],
+    ["clear"],
+]
 WRITERS = [["cancel", "x"], ["requeue", "x"]]
 
 
@@ -46,6 +55,7 @@ def test_these_are_the_commands_of_this_version() -> None:
             "worker",
             "result",
             "wait",
+            "logs",
             "doctor",
         ),
         *("db", "db info", "db check", "db backup", "db migrate", "completion"),

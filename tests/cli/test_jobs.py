@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+import terminal
 from clocks import TurnedClock
 from terminal import Gigq, MakeJob
 
@@ -283,6 +285,43 @@ def test_a_job_that_is_not_pending_cannot_be_cancelled(
     assert (answer.code, answer.out) == (1, "")
     assert answer.err.startswith(f"Could not cancel job {job_id}. It is completed")
     assert f"gigq status {job_id}" in answer.err
+
+
+def test_a_running_job_is_stopped_only_when_asked(
+    gigq: Gigq, db: str, tmp_path: Path, make_job: MakeJob, on_file: JobQueue
+) -> None:
+    job_id = make_job("wait_visibly", params={"path": str(tmp_path / "never")})
+    with terminal.worker("--db", db, "--processes", "1") as worker:
+        terminal.until((tmp_path / "never.waits").exists, "it runs")
+        answer = gigq("cancel", job_id)
+        assert (answer.code, answer.out) == (1, "")
+        assert (
+            answer.err
+            == f"Could not cancel job {job_id}. It is running. Stop it: gigq cancel --running {job_id}\n"
+        )
+        assert gigq("cancel", "--running", job_id) == (0, f"Job {job_id} is asked to stop.\n", "")
+        assert gigq("wait", job_id).code == 3
+        assert terminal.end(worker).code == 0
+    assert on_file.get_status(job_id)["status"] == "cancelled"
+    answer = gigq("cancel", "--running", job_id)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith(
+        f"Could not cancel job {job_id}. It is cancelled, and only pending and running jobs can be cancelled. "
+    )
+
+
+def test_what_cancel_running_has_done_in_words_and_in_json(gigq: Gigq, db: str, make_job: MakeJob) -> None:
+    running, pending = make_job(), make_job()
+    worker = Worker(db)
+    worker._claim_job()
+    assert json.loads(gigq("cancel", "--running", running, "--json").out) == {
+        "id": running,
+        "cancelled": False,
+        "asked_to_stop": True,
+    }
+    assert gigq("cancel", "--running", pending) == (0, f"Job {pending} cancelled.\n", "")
+    assert gigq("cancel", "--running", "nope").code == 1
+    worker.close()
 
 
 @pytest.mark.parametrize("command", ["cancel", "requeue"])

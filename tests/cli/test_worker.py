@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import click
 import jobs
 import pytest
 import terminal
 from terminal import Gigq, MakeJob
 
-from gigq import Job, JobQueue
+from gigq import Job, JobQueue, TooManyAbandoned, Worker
+from gigq.cli import worker as command
+from gigq.cli.sizes import Size
 from gigq.worker.signals import stop_on_signals
 
 
@@ -81,6 +89,17 @@ def test_the_workers_name_and_its_interval_come_from_option_or_environment(
         ["--max-result", "500000001"],
         ["--durability", "some"],
         ["--nonsense"],
+        ["--executor", "fibre"],
+        ["--processes", "0"],
+        ["--processes", "2", "--concurrency", "2"],
+        ["--processes", "2", "--executor", "thread"],
+        ["--async-slots", "0"],
+        ["--kill-grace", "-1"],
+        ["--max-jobs-per-child", "0"],
+        ["--max-memory", "512M"],
+        ["--max-memory", "1kB"],
+        ["--max-memory", "512MB", "--executor", "thread"],
+        ["--max-jobs-per-child", "5", "--executor", "thread"],
     ],
     ids=" ".join,
 )
@@ -107,6 +126,134 @@ def test_a_module_that_cannot_be_imported_is_refused(gigq: Gigq, db: str) -> Non
     assert (answer.code, answer.out) == (1, "")
     assert answer.err.startswith("Error: Could not import no_such_module_here\n")
     assert not Path(db).exists()
+
+
+# -- what runs the jobs -----------------------------------------------------------------------------------------
+
+
+class _Made(Exception):
+    pass
+
+
+@pytest.fixture
+def made_with(gigq: Gigq, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """What the command makes its worker with."""
+
+    def made(*words: str) -> dict[str, Any]:
+        asked: dict[str, Any] = {}
+
+        def init(
+            _self: Worker, _path: str, _id: str | None, _interval: float, concurrency: int, **options: Any
+        ) -> None:
+            asked.update(options, concurrency=concurrency)
+            raise _Made
+
+        monkeypatch.setattr(Worker, "__init__", init)
+        with pytest.raises(_Made):
+            gigq("worker", *words)
+        return asked
+
+    return made
+
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("words", "executor", "concurrency"),
+    [
+        ([], "process", CORES),
+        (["--executor", "process"], "process", CORES),
+        (["--processes", "3"], "process", 3),
+        (["--executor", "process", "--processes", "3"], "process", 3),
+        (["--concurrency", "4"], "process", 4),
+        (["--executor", "thread"], "thread", 1),
+        (["--executor", "thread", "--concurrency", "4"], "thread", 4),
+    ],
+)
+def test_what_runs_the_jobs_and_how_many_at_once(
+    made_with: Callable[..., dict[str, Any]], words: list[str], executor: str, concurrency: int
+) -> None:
+    asked = made_with(*words)
+    assert (asked["executor"], asked["concurrency"]) == (executor, concurrency)
+
+
+def test_without_child_processes_threads_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gigq.cli.worker.os.name", "nt")
+    assert command._hands(None, None, None) == ("thread", 1)
+    assert command._hands(None, None, 3) == ("thread", 3)
+
+
+def test_the_options_of_children_reach_the_worker(made_with: Callable[..., dict[str, Any]]) -> None:
+    asked = made_with(
+        *("--async-slots", "7", "--kill-grace", "0.5", "--max-jobs-per-child", "9", "--max-memory", "1.5GiB"),
+        *("--import", "not_here", "--import", "nor_there"),
+    )
+    assert asked["imports"] == ("not_here", "nor_there")
+    assert (asked["async_slots"], asked["kill_grace"]) == (7, 0.5)
+    assert (asked["max_jobs_per_child"], asked["max_memory"]) == (9, 1_610_612_736)
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("1000", 1000),
+        ("1000B", 1000),
+        ("512MB", 512_000_000),
+        ("512mb", 512_000_000),
+        ("2GB", 2_000_000_000),
+        ("2 GB", 2_000_000_000),
+        ("1.5GiB", 1_610_612_736),
+        (".5kiB", 512),
+        ("1TiB", 2**40),
+    ],
+)
+def test_a_size_is_read_as_it_is_written(written: str, number: int) -> None:
+    assert Size(0).convert(written, None, None) == number
+
+
+@pytest.mark.parametrize("written", ["", "MB", "-1", "512M", "1GiB2", "1e9", "٣MB", "1,5GB", "lots"])
+def test_what_is_no_size_is_refused_with_examples(written: str) -> None:
+    with pytest.raises(click.BadParameter, match=r"512MB, 2GB, 1\.5GiB"):
+        Size(0).convert(written, None, None)
+
+
+def test_jobs_run_in_children_that_have_imported_what_was_asked(tmp_path: Path) -> None:
+    (tmp_path / "warm.py").write_text("import os\nopen(f'warm.{os.getpid()}', 'x').close()\n")
+    (tmp_path / "project.py").write_text(
+        "import os, sys\ndef where():\n    return [os.getpid(), 'warm' in sys.modules]\n"
+    )
+    with terminal.worker("--processes", "1", "--import", "warm", cwd=tmp_path) as worker:
+        said = terminal.gigq("submit", "project.where", cwd=tmp_path)
+        result = terminal.gigq("result", said.out.split()[-1], "--wait", "--json", cwd=tmp_path)
+        pid, is_warm = json.loads(result.out)
+        assert terminal.end(worker).code == 0
+    assert is_warm
+    assert pid != worker.pid
+    assert [path.name for path in tmp_path.glob("warm.*") if path.suffix != ".py"] == [f"warm.{pid}"]
+
+
+def test_with_threads_jobs_run_in_the_workers_own_process(tmp_path: Path) -> None:
+    (tmp_path / "project.py").write_text("import os\ndef where():\n    return os.getpid()\n")
+    with terminal.worker("--executor", "thread", "--import", "project", cwd=tmp_path) as worker:
+        said = terminal.gigq("submit", "project.where", cwd=tmp_path)
+        result = terminal.gigq("result", said.out.split()[-1], "--wait", cwd=tmp_path)
+        assert int(result.out) == worker.pid
+        assert terminal.end(worker).code == 0
+
+
+def test_a_module_that_no_child_can_import_ends_the_worker_with_the_reason(
+    db: str, make_job: MakeJob, on_file: JobQueue
+) -> None:
+    job_id = make_job()
+    with terminal.worker("--db", db, "--import", "no_such_module_here") as worker:
+        _, err = worker.communicate(timeout=terminal.LIMIT)
+    assert worker.returncode == 1
+    assert "cannot import no_such_module_here: ModuleNotFoundError" in err
+    assert "Traceback" not in err
+    assert terminal.gigq("--db", db, "worker", "--once").code == 0  # which rescues it first
+    job = on_file.get_status(job_id)
+    assert (job["status"], job["attempts"], len(job["executions"])) == ("completed", 1, 1)
 
 
 # -- two processes -----------------------------------------------------------------------------------------------
@@ -148,7 +295,12 @@ def test_files_of_the_project_do_not_stand_in_for_what_gigq_needs(tmp_path: Path
         assert answer.code == 0, answer
 
 
-# -- signals -----------------------------------------------------------------------------------------------------
+# -- signals, and what the exit code says -----------------------------------------------------------------------------------------------------
+
+
+EITHER = pytest.mark.parametrize(
+    "executor", [["--executor", "process"], ["--executor", "thread"]], ids=lambda words: words[1]
+)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -160,12 +312,13 @@ def test_an_idle_worker_ends_well_at_a_signal(db: str, number: int) -> None:
     assert JobQueue(db)._store.workers() == []
 
 
+@EITHER
 def test_a_running_job_may_finish_within_the_grace(
-    db: str, tmp_path: Path, make_job: MakeJob, on_file: JobQueue
+    db: str, tmp_path: Path, make_job: MakeJob, on_file: JobQueue, executor: list[str]
 ) -> None:
     until = tmp_path / "until"
     job_id = make_job("wait_for", params={"path": str(until)})
-    with terminal.worker("--db", db) as worker:
+    with terminal.worker("--db", db, *executor) as worker:
         terminal.until(_runs(on_file), "the job runs")
         worker.send_signal(signal.SIGTERM)
         assert worker.stderr is not None
@@ -177,19 +330,25 @@ def test_a_running_job_may_finish_within_the_grace(
     assert on_file.get_status(job_id)["status"] == "completed"
 
 
-def test_the_end_of_the_grace_gives_a_running_job_back(db: str, make_job: MakeJob, on_file: JobQueue) -> None:
+@EITHER
+def test_the_end_of_the_grace_gives_a_running_job_back(
+    db: str, make_job: MakeJob, on_file: JobQueue, executor: list[str]
+) -> None:
     job_id = make_job("sleep", params={"seconds": 600})
-    with terminal.worker("--db", db, "--grace", "0.1") as worker:
+    with terminal.worker("--db", db, "--grace", "0.1", *executor) as worker:
         terminal.until(_runs(on_file), "the job runs")
         answer = terminal.end(worker)
     assert answer.code == 0
     _assert_given_back(on_file, job_id)
 
 
-def test_a_second_signal_ends_it_at_once(db: str, make_job: MakeJob, on_file: JobQueue) -> None:
+@EITHER
+def test_a_second_signal_ends_it_at_once(
+    db: str, make_job: MakeJob, on_file: JobQueue, executor: list[str]
+) -> None:
     job_id = make_job("sleep", params={"seconds": 600})
     waiting = make_job("sleep", params={"seconds": 600})
-    with terminal.worker("--db", db, "--grace", "500") as worker:
+    with terminal.worker("--db", db, "--grace", "500", *executor, "--concurrency", "1") as worker:
         terminal.until(_runs(on_file), "the job runs")
         worker.send_signal(signal.SIGINT)
         assert worker.stderr is not None
@@ -200,6 +359,49 @@ def test_a_second_signal_ends_it_at_once(db: str, make_job: MakeJob, on_file: Jo
     assert "Traceback" not in answer.err
     _assert_given_back(on_file, job_id)
     assert on_file.get_status(waiting)["executions"] == []
+
+
+@contextmanager
+def _held(db: str) -> Iterator[None]:
+    """Somebody who has never heard of turns holds the write lock."""
+    connection = sqlite3.connect(db, timeout=30, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
+@EITHER
+@pytest.mark.parametrize("signals", [1, 2])
+def test_what_could_not_be_given_back_gives_exit_code_1_and_charges_nothing(
+    db: str, make_job: MakeJob, on_file: JobQueue, executor: list[str], signals: int
+) -> None:
+    job_id = make_job("sleep", params={"seconds": 600})
+    grace = "0.1" if signals == 1 else "500"
+    with terminal.worker("--db", db, "--grace", grace, *executor) as worker:
+        terminal.until(_runs(on_file), "the job runs")
+        with _held(db):
+            worker.send_signal(signal.SIGTERM)
+            if signals == 2:
+                assert worker.stderr is not None
+                while "stopping" not in worker.stderr.readline():
+                    pass
+                worker.send_signal(signal.SIGTERM)
+            _, err = worker.communicate(timeout=terminal.LIMIT)
+    assert worker.returncode == 1, err
+    assert "Traceback" not in err
+    if "process" in executor:
+        assert "Error: worker " in err
+        assert "could not be written before the grace ended" in err
+    with terminal.worker("--db", db, "--grace", "0") as other:  # which gives it back for the dead one
+        terminal.until(
+            lambda: bool(on_file.get_status(job_id)["executions"][0]["status"] != "running"), "it is rescued"
+        )
+        terminal.end(other)
+    job = on_file.get_status(job_id)
+    assert (job["attempts"], job["crashes"]) == (0, 0)
 
 
 def test_a_second_signal_amid_the_first_has_the_last_word() -> None:
@@ -220,6 +422,40 @@ def _assert_given_back(queue: JobQueue, job_id: str) -> None:
     job = queue.get_status(job_id)
     assert (job["status"], job["attempts"], job["crashes"]) == ("pending", 0, 0)
     assert [run["status"] for run in job["executions"]] == ["released"]
+
+
+def test_a_worker_full_of_threads_that_hang_starts_anew_in_place(
+    db: str, tmp_path: Path, on_file: JobQueue
+) -> None:
+    hang = {"path": str(tmp_path / "never")}
+    jobs_ = [
+        Job("hangs", "executions.hang_until", hang, timeout=0.1, max_attempts=1) for _ in range(17)
+    ]  # one more than may
+    on_file.submit_many(jobs_)
+    words = ("--db", db, "--executor", "thread", "--concurrency", "17", "--worker-id", "patient")
+    with terminal.worker(*words) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == "Starting worker patient...\n"  # again, by the same process
+        after = on_file.submit(Job("after", "executions.pid"))
+        terminal.until(_is(on_file, after, "completed"), "it works on")
+        assert on_file.get_result(after) == worker.pid
+        answer = terminal.end(worker)
+    assert answer.code == 0
+    assert "Error: worker patient: 17 threads hang" in answer.err
+    assert "The worker starts anew in place" in answer.err
+    assert "Traceback" not in answer.err
+    assert on_file.stats()["timeout"] == 17
+
+
+def test_called_from_python_it_does_not_replace_its_caller(
+    gigq: Gigq, db: str, on_file: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(self: Worker) -> None:
+        raise TooManyAbandoned("they hang")
+
+    monkeypatch.setattr(Worker, "start", start)
+    assert gigq("worker", "--executor", "thread").err == "Error: they hang\n"
+    assert gigq("worker", "--executor", "thread").code == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -363,6 +363,17 @@ def test_imports_that_fail_end_the_worker_with_the_reason(db: str) -> None:
         worker.start()
 
 
+def test_no_job_runs_in_a_child_whose_imports_failed(db: str, tmp_path: Path) -> None:
+    queue = JobQueue(db)
+    job = queue.submit(Job("one", jobs.append, {"path": str(tmp_path / "ran"), "text": "it ran"}))
+    with pytest.raises(WorkerFailed):
+        Worker(queue, executor="process", imports=["there_is_no_such_module"]).start()
+    assert not (tmp_path / "ran").exists()
+    Worker(queue).process_one()  # after it has taken back what that worker had
+    record = queue.get_status(job)
+    assert (record["status"], [run["status"] for run in record["executions"]]) == ("completed", ["completed"])
+
+
 def test_a_long_job_holds_up_none_behind_it(queue: JobQueue, tmp_path: Path) -> None:
     until = tmp_path / "until"
     quick = [Job("quick", jobs.echo, {"value": n}) for n in range(300)]

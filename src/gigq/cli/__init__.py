@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     import click
 
-    from gigq.cli import exits, output
+    from gigq.cli import exits, output, restart
     from gigq.cli.program import program
     from gigq.errors import GigQError, InvalidJob, StoreError
     from gigq.log import harmless
@@ -47,6 +47,8 @@ def _run(argv: Sequence[str] | None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return exits.INTERRUPTED
+    except restart.Wanted as wanted:
+        return restart.in_place(wanted, is_own_process=argv is None)
     except SystemExit as ended:  # click's answer to a completion request
         return ended.code if isinstance(ended.code, int) else exits.OK
     except StoreError as error:

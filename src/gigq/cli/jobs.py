@@ -86,12 +86,22 @@ def _show(found: dict[str, Any]) -> None:
     ]
     if found["worker_id"]:
         pairs.append(("Worker", found["worker_id"]))
+    if found["progress"]:
+        pairs.append(("Progress", _progress(**found["progress"])))
     first, _, rest = (found["error"] or "").partition("\n")
     if first:
         pairs.append(("Error", first))
     output.fields(pairs)
     for line in harmless(rest).strip("\n").splitlines():
         output.say(f"  {line}".rstrip())
+
+
+def _progress(done: float, total: float | None, message: str | None, **_: Any) -> str:
+    """``3 / 10 (30 %) fetching``."""
+    told = f"{done:.15g}" if total is None else f"{done:.15g} / {total:.15g}"
+    if total:
+        told += f" ({100 * done / total:.0f} %)"
+    return f"{told} {message}" if message else told
 
 
 def _show_values(value: Any) -> None:
@@ -155,9 +165,14 @@ def stats(settings: Settings) -> int:
 
 @click.command("cancel", cls=Command)
 @click.argument("job", metavar="JOB")
+@click.option("--running", is_flag=True, help="Stop it too if it is running.")
 @pass_settings
-def cancel(settings: Settings, job: str) -> int:
-    """Call off a pending job, and the jobs that wait for it."""
+def cancel(settings: Settings, job: str, running: bool) -> int:
+    """Call off a pending job, and the jobs that wait for it.
+
+    With --running, a job that runs is asked to stop, and soon ended by force if it runs in a child process (in a
+    thread it can only be asked). It ends as cancelled, or as completed if it gets there first.
+    """
     from gigq import admin
 
     with settings.existing() as queue:
@@ -165,18 +180,30 @@ def cancel(settings: Settings, job: str) -> int:
         if queue is None or job_id is None:
             output.complain(f"Could not cancel job {output.one_line(job)}. {not_found(settings, job)}")
             return exits.REFUSED
-        if not queue.cancel(job_id):
+        done = admin.cancel(queue, job_id, running=running)
+        if done is None:
             now = queue.get_status(job_id).get("status", "gone")
             output.complain(
-                f"Could not cancel job {job_id}. It is {now}, and only pending jobs can be cancelled. "
-                f"See more: {settings.command('status', job_id)}"
+                f"Could not cancel job {job_id}. {_not_cancelled(settings, job_id, now, running)}"
             )
             return exits.REFUSED
     if settings.json:
-        output.as_json({"id": job_id, "cancelled": True})
-    else:
+        asked = {} if done == "cancelled" else {"asked_to_stop": True}
+        output.as_json({"id": job_id, "cancelled": done == "cancelled", **asked})
+    elif done == "cancelled":
         output.say(f"Job {job_id} cancelled.")
+    else:
+        output.say(f"Job {job_id} is asked to stop.")
     return exits.OK
+
+
+def _not_cancelled(settings: Settings, job_id: str, now: str, running: bool) -> str:
+    if now == JobStatus.RUNNING.value and not running:
+        return f"It is running. Stop it: {settings.command('cancel', '--running', job_id)}"
+    which = "pending and running" if running else "pending"
+    return (
+        f"It is {now}, and only {which} jobs can be cancelled. See more: {settings.command('status', job_id)}"
+    )
 
 
 @click.command("requeue", cls=Command)

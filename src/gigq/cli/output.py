@@ -47,10 +47,10 @@ class NobodyReads(Exception):
     """Stdout is a pipe that its reader has closed."""
 
 
-def say(text: str = "") -> None:
-    """A line of data."""
+def say(text: str = "", *, line: bool = True) -> None:
+    """A line of data, or a piece of one."""
     try:
-        click.echo(_spelled(text, sys.stdout))
+        click.echo(_spelled(text, sys.stdout), nl=line)
     except BrokenPipeError:
         raise NobodyReads from None  # which click would make an error
 
@@ -60,13 +60,16 @@ def complain(text: str) -> None:
     click.echo(_spelled(text, sys.stderr), err=True)
 
 
-def as_json(value: Any) -> None:
-    """Data for a program. NaN and infinity, which old files may hold, become null: JSON has no word for them."""
+def as_json(value: Any, indent: int | None = 2) -> None:
+    """Data for a program; without ``indent`` on one line.
+
+    NaN and infinity, which old files may hold, become null: JSON has no word for them.
+    """
     plain = not (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
     try:
-        text = json.dumps(value, ensure_ascii=plain, indent=2, allow_nan=False)
+        text = json.dumps(value, ensure_ascii=plain, indent=indent, allow_nan=False)
     except ValueError:
-        text = json.dumps(_finite(value), ensure_ascii=plain, indent=2, allow_nan=False)
+        text = json.dumps(_finite(value), ensure_ascii=plain, indent=indent, allow_nan=False)
     say(_ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 

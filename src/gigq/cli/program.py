@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gigq import __version__
-from gigq.cli import completion, database, doctor, exits, jobs, submit, waiting, worker
+from gigq.cli import completion, database, doctor, exits, jobs, logs, submit, waiting, worker
 from gigq.cli.options import Group
 
 _EPILOG = """\b
@@ -47,6 +47,7 @@ for command in (
     jobs.status,
     waiting.result,
     waiting.wait,
+    logs.logs,
     jobs.stats,
     jobs.cancel,
     jobs.requeue,

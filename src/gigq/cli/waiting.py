@@ -15,7 +15,7 @@ from gigq.status import ENDED_BADLY, JobStatus
 if TYPE_CHECKING:
     from gigq.queue import JobQueue
 
-_BADLY = frozenset(status.value for status in ENDED_BADLY)
+BADLY = frozenset(status.value for status in ENDED_BADLY)
 _COMPLETED = JobStatus.COMPLETED.value
 
 
@@ -44,7 +44,7 @@ def wait(settings: Settings, job: str, timeout: float | None) -> int:
         if not settings.json:
             output.say(f"Job {job_id} completed.")
         return exits.OK
-    return _badly(settings, found) if found["status"] in _BADLY else _not_yet(settings, found, timeout)
+    return badly(settings, found) if found["status"] in BADLY else _not_yet(settings, found, timeout)
 
 
 @click.command("result", cls=Command)
@@ -73,8 +73,8 @@ def result(settings: Settings, job: str, waits: bool, timeout: float | None) -> 
     if found["status"] == _COMPLETED:
         _print(found["result"], json=settings.json)
         return exits.OK
-    if found["status"] in _BADLY:
-        return _badly(settings, found)
+    if found["status"] in BADLY:
+        return badly(settings, found)
     if waits:
         return _not_yet(settings, found, timeout)
     output.complain(
@@ -87,12 +87,14 @@ def result(settings: Settings, job: str, waits: bool, timeout: float | None) -> 
 def _wait(settings: Settings, queue: JobQueue, job_id: str, timeout: float | None) -> dict[str, Any] | None:
     from gigq import admin
 
-    def nobody_works() -> None:
-        output.complain(
-            f"No worker is running, so this may take for ever. Start one: {settings.command('worker')}"
-        )
+    return admin.wait(queue, job_id, timeout, lambda: nobody_works(settings))
 
-    return admin.wait(queue, job_id, timeout, nobody_works)
+
+def nobody_works(settings: Settings) -> None:
+    """Tell who waits that nothing will happen."""
+    output.complain(
+        f"No worker is running, so this may take for ever. Start one: {settings.command('worker')}"
+    )
 
 
 def _print(value: Any, *, json: bool) -> None:
@@ -102,7 +104,8 @@ def _print(value: Any, *, json: bool) -> None:
         output.as_json(value)
 
 
-def _badly(settings: Settings, found: dict[str, Any]) -> int:
+def badly(settings: Settings, found: dict[str, Any]) -> int:
+    """Tell how a job ended; the exit code for that."""
     job_id, status = found["id"], found["status"]
     what = {"failed": "failed", "timeout": "timed out", "cancelled": "was cancelled"}[status]
     reason = (found["error"] or "").partition("\n")[0]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+import os
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from gigq.cli import exits, imports, output
+from gigq.cli import exits, imports, output, restart
 from gigq.cli.options import Command, Settings, pass_settings
+from gigq.cli.sizes import Size
 from gigq.codec import HIGHEST_LIMIT
 
 if TYPE_CHECKING:
     from gigq.worker import Worker
+
+_LEAST_MEMORY = 1_000_000
 
 
 @click.command("worker", cls=Command, json=False)
@@ -28,14 +32,54 @@ if TYPE_CHECKING:
     show_envvar=True,
     help="Seconds between two looks for jobs, where nothing tells of new ones.  [default: 5]",
 )
-@click.option("--once", is_flag=True, help="Run one job, if there is one, and end.")
-@click.option("--concurrency", type=click.IntRange(min=1), default=1, show_default=True, help="Jobs at once.")
+@click.option("--once", is_flag=True, help="Run one job in this process, if there is one, and end.")
+@click.option(
+    "--executor",
+    type=click.Choice(["process", "thread"]),
+    help="Run jobs in child processes, which can be stopped by force, or in threads.  [default: process, where there are such]",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="So many child processes: --executor process --concurrency N.",
+)
+@click.option(
+    "--concurrency",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Jobs at once: child processes, or threads.  [default: one a CPU core, or 1 thread]",
+)
+@click.option(
+    "--async-slots",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Coroutines at once in each child process.  [default: 100]",
+)
 @click.option(
     "--grace",
     type=click.FloatRange(min=0),
     default=25.0,
     metavar="SECONDS",
     help="After SIGINT or SIGTERM: seconds for running jobs to finish; then they are given back.  [default: 25]",
+)
+@click.option(
+    "--kill-grace",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Between SIGTERM and SIGKILL, for a job that does not stop when it is asked to.  [default: 2]",
+)
+@click.option(
+    "--max-jobs-per-child",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Replace a child process after so many jobs.",
+)
+@click.option(
+    "--max-memory",
+    type=Size(_LEAST_MEMORY),
+    metavar="SIZE",
+    help="End and replace a child process that takes more, such as 512MB or 1.5GiB.",
 )
 @click.option(
     "--max-result",
@@ -48,49 +92,73 @@ if TYPE_CHECKING:
     "modules",
     metavar="MODULE",
     multiple=True,
-    help="Import this before starting, repeatable.",
+    help="Import this before the first job, in each child process; repeatable.",
 )
 @pass_settings
 def worker(
     settings: Settings,
+    /,
     worker_id: str | None,
     polling_interval: float,
     once: bool,
-    concurrency: int,
+    executor: str | None,
+    processes: int | None,
+    concurrency: int | None,
     grace: float,
     max_result: int | None,
     modules: tuple[str, ...],
+    **of_children: Any,
 ) -> int:
     """Run jobs until told to stop.
 
+    Each runs in a child process that stays warm from job to job, and is ended if a job does not stop otherwise.
+
     Ctrl-C, or SIGTERM, ends it: no new job is started, those that run may finish within the grace, and what does not
-    is given back for another worker, without a charge. A second Ctrl-C ends it at once.
+    is given back for another worker, without a charge. A second Ctrl-C ends it at once. The exit code is 1 if
+    something could not be given back, or if the worker could not go on.
     """
+    from gigq.cli.systemd import Supervisor
+    from gigq.errors import TooManyAbandoned, WorkerFailed
     from gigq.log import setup_logging
     from gigq.worker import Worker
     from gigq.worker.signals import stop_on_signals
 
-    path = settings.path
+    executor, concurrency = _hands(executor, processes, concurrency)
+    asked = {name: value for name, value in of_children.items() if value is not None}
+    if executor == "thread" and asked:
+        name = next(iter(asked)).replace("_", "-")
+        raise click.UsageError(f"--{name} is about child processes; it cannot be with --executor thread.")
+    path, directory = settings.path, restart.working_directory()
     imports.search_working_directory()
-    for module in modules:
-        try:
-            imports.import_module(module)
-        except imports.CannotImport as reason:
-            imports.complain(module, reason)
-            return exits.REFUSED
+    if once or executor == "thread":
+        for module in modules:
+            try:
+                imports.import_module(module)
+            except imports.CannotImport as reason:
+                imports.complain(module, reason)
+                return exits.REFUSED
     setup_logging()
     made = Worker(
         path,
         worker_id,
         polling_interval,
         concurrency,
+        executor="process" if executor == "process" else "thread",
+        imports=() if once else modules,
         grace=grace,
         durability=settings.durability,
         max_result=max_result,
+        **asked,
     )
-    at_work = True
+    supervisor = Supervisor()
+    if supervisor.is_there:
+        made.on_turn = supervisor.turn
+    at_work, was_told = True, False
+    clogged: TooManyAbandoned | None = None
 
     def interrupt(_times: int) -> None:
+        nonlocal was_told
+        was_told = True
         if at_work:
             raise KeyboardInterrupt
 
@@ -98,17 +166,48 @@ def worker(
     with stop_on_signals(interrupt):
         try:
             _work(made, once=once)
-        except KeyboardInterrupt:
+        except TooManyAbandoned as reason:
+            clogged = reason
+        except KeyboardInterrupt as interrupted:
+            failure = interrupted.__context__
+            if isinstance(failure, WorkerFailed) and not isinstance(failure, TooManyAbandoned):
+                raise failure from None  # one more signal does not make it a good end
             return exits.INTERRUPTED if once else exits.OK
         finally:
             at_work = False
             made.close()
+    if clogged is not None and not was_told:
+        raise restart.Wanted(str(clogged), directory)
     return exits.OK
 
 
+def _hands(executor: str | None, processes: int | None, concurrency: int | None) -> tuple[str, int]:
+    """What runs the jobs, and how many at once."""
+    if processes is not None and concurrency is not None:
+        raise click.UsageError("--processes N is --executor process --concurrency N: give one of them.")
+    if processes is not None and executor == "thread":
+        raise click.UsageError("--processes cannot be with --executor thread: give --concurrency.")
+    if processes is not None:
+        return "process", processes
+    if executor is None:
+        executor = "process" if os.name == "posix" else "thread"
+    return executor, concurrency or (_cores() if executor == "process" else 1)
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _work(worker: Worker, *, once: bool) -> None:
+    from gigq.worker import capture
+
     if once:
-        output.say("Processed one job." if worker.process_one() else "No jobs available to process.")
+        with capture.capturing():
+            found = worker.process_one()
+        output.say("Processed one job." if found else "No jobs available to process.")
         return
     with contextlib.suppress(output.NobodyReads):  # no reason not to work
         output.say(f"Starting worker {output.one_line(worker.worker_id)}...")

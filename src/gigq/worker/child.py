@@ -428,6 +428,8 @@ def main() -> None:
         trouble = _set_up(setup)
         child = Child(read, write, setup)
         child._send(wire.Ready(trouble))
+        if trouble is not None:
+            return  # what came along was meant for a child that has all it needs
         for message in messages:
             child._hear(message, [])
         child.serve(unpacker)

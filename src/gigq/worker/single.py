@@ -55,6 +55,11 @@ class Single:
         mine: str | None = getattr(self._current, "job_id", None)
         return mine or next((call.lease.id for call in list(self._calls.values())), None)
 
+    @property
+    def abandoned(self) -> int:
+        """Threads that go on with a run that was given up."""
+        return sum(call.abandoned for call in list(self._calls.values()))
+
     def leases(self) -> set[str]:
         """The runs under way here, each with a watchdog of its own."""
         return set(self._calls)

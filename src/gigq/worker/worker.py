@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gigq import callables, codec, ids, log
 from gigq.clock import SYSTEM, Clock
-from gigq.errors import GigQError, InvalidJob, StoreError, StoreReplaced, WorkerFailed
+from gigq.errors import GigQError, InvalidJob, StoreError, StoreReplaced, TooManyAbandoned, WorkerFailed
 from gigq.queue import JobQueue
 from gigq.status import JobStatus
 from gigq.store import shortage
@@ -56,6 +56,7 @@ class Worker:
         max_memory: int | None = None,
         imports: Sequence[str] = (),
         grace: float | None = None,
+        max_abandoned: int = 16,
         durability: Durability = "full",
         clock: Clock = SYSTEM,
         max_result: int | None = None,
@@ -79,6 +80,8 @@ class Worker:
                 as a crash. None for no limit.
             imports: Modules that each child imports before its first job.
             grace: Seconds that a first SIGINT or SIGTERM leaves to what is running; None is as long as it takes.
+            max_abandoned: With threads: how many may hang in runs that were given up (see :attr:`abandoned`). With
+                more of them the worker claims nothing more, finishes what runs well, and :meth:`start` raises.
             durability: As for JobQueue.
             clock: Where the time is read; for tests.
             max_result: Bytes of JSON that a result may take; None is the queue's where one is given, else 16 MB.
@@ -93,6 +96,8 @@ class Worker:
             raise InvalidJob(f"polling_interval: seconds above 0, not {polling_interval!r}")
         if grace is not None and not (isinstance(grace, int | float) and grace >= 0):
             raise InvalidJob(f"grace: seconds from 0 up, or None for as long as it takes, not {grace!r}")
+        if isinstance(max_abandoned, bool) or not isinstance(max_abandoned, int) or max_abandoned < 0:
+            raise InvalidJob(f"max_abandoned: a whole number from 0 up, not {max_abandoned!r}")
         self._options = crew.Options(
             executor, async_slots, kill_grace, max_jobs_per_child, max_memory, tuple(imports)
         )
@@ -122,7 +127,9 @@ class Worker:
         self._grace = grace
         self._waker: Waker | None = None
         self._stop_by: float | None = None
-        self._told_stopping = False
+        self._told_stopping = self._told_to_stop = False
+        self._clogged_by = 0
+        self._max_abandoned = max_abandoned
         self.max_result = self._queue.max_result if max_result is None else max_result
         self._desk = Desk(self._queue, self.worker_id, self._load, self.max_result)
         self._single = Single(self._desk, self, self.worker_id, self._clock)
@@ -137,13 +144,17 @@ class Worker:
 
         Raises:
             StoreError: The database cannot be opened, or was replaced while the worker ran.
+            WorkerFailed: It cannot go on: children do not start, or something could not be given back in time.
+            TooManyAbandoned: More than ``max_abandoned`` threads hang, and only the end of the process is the end of
+                these.
         """
         callables.end_load()
         if self.running:
             raise GigQError(f"worker {self.worker_id} is running already")
         self.running = True
         self._stop_by = None
-        self._told_stopping = self._desk.is_stopping = False
+        self._told_stopping = self._desk.is_stopping = self._told_to_stop = False
+        self._clogged_by = 0
         log.worker_started(self.worker_id, self.concurrency)
         try:
             with stop_on_signals(self._on_signal):
@@ -169,6 +180,7 @@ class Worker:
         by = None if grace is None else time.monotonic() + grace
         if self.running or self._stop_by is None or (by is not None and by < self._stop_by):
             self._stop_by = by  # said twice, the earlier end counts
+        self._told_to_stop = True
         self.running = False
         waker = self._waker
         if waker is not None:
@@ -200,7 +212,18 @@ class Worker:
         """The job that this thread is processing; in other threads, one of those that are running."""
         return self._single.job_id or (self._loop.job_id if self._loop else None)
 
+    @property
+    def abandoned(self) -> int:
+        """How many threads go on with runs that were given up: past their timeout, and deaf to being asked to stop."""
+        return self._single.abandoned + sum(threads.abandoned for threads in self._threads)
+
+    on_turn: Callable[[bool], None] | None = None
+    """Called at each turn of :meth:`start`, at least once a second, with whether the worker was told to stop: the pulse
+    for whoever supervises it. It must neither wait nor raise."""
+
     _loop: Loop | None = None
+    _threads: Sequence[Threads] = ()
+    """Those of the last :meth:`start`, and of earlier ones where threads still hang."""
 
     # -- the seams ---------------------------------------------------------------------------------------------
 
@@ -274,6 +297,7 @@ class Worker:
             waker.watch(executor.fileno())
         else:
             executor, lanes = crew.threads(self._desk, self.concurrency, waker.wake)
+            self._threads = [*(old for old in self._threads if old.abandoned), executor]
         loop = self._loop = Loop(
             store,
             seat,
@@ -298,6 +322,12 @@ class Worker:
         if isinstance(executor, Threads):
             if executor.gave_up or not all_given_back:
                 self._end_process(0 if all_given_back else 1)
+            if self._clogged_by and not self._told_to_stop:
+                raise TooManyAbandoned(
+                    f"worker {self.worker_id}: {self._clogged_by} threads hang in runs that were given up, more than "
+                    f"max_abandoned={self._max_abandoned}. What ran well was finished, the rest given back. End this "
+                    "process to be rid of them; executor='process' can stop such jobs."
+                )
         elif not all_given_back:
             raise WorkerFailed(
                 f"worker {self.worker_id}: the database could not be written before the grace ended. Its jobs were "
@@ -359,6 +389,12 @@ class Worker:
             time.sleep(min(0.05, self.polling_interval))
 
     def _grace_left(self) -> float | None:
+        if self.on_turn is not None:
+            self.on_turn(self._told_to_stop)
+        if self.running and self._threads and (hanging := self.abandoned) > self._max_abandoned:
+            log.worker_clogged(self.worker_id, hanging)
+            self._clogged_by = hanging
+            self.running = False
         if self.running:
             return None
         if not self._told_stopping:

@@ -46,7 +46,7 @@ def test_a_worker_says_when_it_is_at_work_that_it_lives_and_when_it_stops(
     db: str, tmp_path: Path, kind: str, executor: str
 ) -> None:
     with listening(kind, tmp_path) as (ears, address):
-        environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000"}
+        environment = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "200000"}
         words = ("--db", db, "worker", "--executor", executor)
         with terminal.started(*words, env=environment) as worker:
             assert heard(ears) == "READY=1"

@@ -127,6 +127,19 @@ def test_a_number_that_is_none_is_refused(queue: JobQueue, number: Any) -> None:
         Worker(queue, max_abandoned=number)
 
 
+def test_a_worker_that_is_stopped_amid_its_pulse_tells_of_it(queue: JobQueue) -> None:
+    worker = Worker(queue)
+    told: list[bool] = []
+
+    def on_turn(stopping: bool) -> None:
+        told.append(stopping)
+        worker.stop()
+
+    worker.on_turn = on_turn
+    assert Started(worker).ends() is None
+    assert (told[0], told[-1]) == (False, True)
+
+
 def test_its_pulse_is_felt_at_each_turn(queue: JobQueue) -> None:
     worker = Worker(queue)
     told: list[bool] = []

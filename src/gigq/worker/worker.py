@@ -389,13 +389,14 @@ class Worker:
             time.sleep(min(0.05, self.polling_interval))
 
     def _grace_left(self) -> float | None:
-        if self.on_turn is not None:
-            self.on_turn(self._told_to_stop)
         if self.running and self._threads and (hanging := self.abandoned) > self._max_abandoned:
             log.worker_clogged(self.worker_id, hanging)
             self._clogged_by = hanging
             self.running = False
-        if self.running:
+        goes_on = self.running  # asked first: a signal amid on_turn is for the next turn, which tells of it
+        if self.on_turn is not None:
+            self.on_turn(self._told_to_stop)
+        if goes_on:
             return None
         if not self._told_stopping:
             self._told_stopping = True

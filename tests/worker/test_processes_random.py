@@ -138,7 +138,7 @@ def test_every_call_comes_back_once_and_none_runs_twice(tmp_path: Path) -> None:
 
 @pytest.mark.torture
 def test_many_schedules(tmp_path: Path) -> None:
-    schedules(tmp_path, 60, 200)
+    schedules(tmp_path, 30, 150)
 
 
 def test_an_executor_that_ends_gives_back_everything(tmp_path: Path) -> None:

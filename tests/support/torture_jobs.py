@@ -120,6 +120,16 @@ def _fork() -> int:
 # -- what jobs in child processes do besides ------------------------------------------------------------------
 
 
+def work_or_die(dies: bool) -> str:
+    """Nobody can tell by the function which of its runs will kill its process."""
+    with ledger.run() as mine:
+        time.sleep(0.001)
+        if dies:
+            os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(60)
+    return mine.execution_id
+
+
 async def breathe(milliseconds: float = 1.0) -> str:
     with ledger.run() as mine:
         await asyncio.sleep(milliseconds / 1000)

@@ -17,6 +17,7 @@ from crews import Crew, ended, runs_of, working
 from processes import wait_until
 
 from gigq import Job, JobQueue
+from gigq.store.base import Store
 from gigq.worker import family
 from gigq.worker.executors import process, processes
 
@@ -214,3 +215,30 @@ def test_nonsense_on_the_way_to_its_worker_is_a_crash(queue: JobQueue, tmp_path:
         assert worker.running
     assert (record["status"], runs_of(record)) == ("failed", ["crashed", "crashed"])
     assert len(calls.read_text().split()) == 2
+
+
+# -- a cancel and another end at the same time -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [executions.kill_itself, jobs.fail])
+def test_a_cancel_is_not_lost_when_the_run_ends_in_another_way(
+    queue: JobQueue, monkeypatch: pytest.MonkeyPatch, function: Any
+) -> None:
+    """The request comes when the run is over already, and its worker has not looked since."""
+    job = queue.submit(Job("ends badly", function))
+    child = queue.submit(Job("child", jobs.nothing, dependencies=[job]))
+    real = Store.exchange
+
+    def exchange(self: Store, settlements: list[Any], *args: Any, **options: Any) -> Any:
+        if settlements and settlements[0].lease.id == job:
+            queue.cancel(job, running=True)
+        return real(self, settlements, *args, **options)
+
+    monkeypatch.setattr(Store, "exchange", exchange)
+    with working(queue):
+        record = ended(queue, job)
+        assert ended(queue, child)["status"] == "cancelled"
+    assert record["status"] == "cancelled"
+    assert record["error"].startswith("cancelled while it ran (")
+    assert len(record["executions"]) == 1
+    assert queue.stats()["cancelled"] == 2

@@ -7,6 +7,7 @@ import os
 import random
 import secrets
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -69,14 +70,16 @@ class Schedule:
         os.kill(pid, signal.SIGKILL)
 
     def collect(self) -> None:
+        time.sleep(self.dice.uniform(0, 0.02))
         self.crew.look()
 
     def run(self, steps: int) -> Counter[str]:
         moves: list[Callable[[], None]] = [self.dispatch, self.collect, self.recall, self.stop_some]
+        self.crew.until(self._all_ready, "the children are ready")
         for _ in range(steps):
             self.dice.choices(moves, [5, 8, 2, 1])[0]()
             # A child that has had no time to start is no news; three of them end the worker.
-            if self.dice.random() < 0.03 and all(child.is_ready for child in self.crew.executor._children):
+            if self.dice.random() < 0.1 and self._all_ready():
                 self.kill()
         self.crew.until(
             lambda: len(self.crew.ended) + len(self.back) >= len(self.dispatched), "every call is back"
@@ -85,6 +88,9 @@ class Schedule:
             self.crew.look()
         self.check()
         return Counter(call.end for call in self.crew.ended)
+
+    def _all_ready(self) -> bool:
+        return all(child.is_ready for child in self.crew.executor._children)
 
     def check(self) -> None:
         back = Counter(call.lease.seq for call in [*self.crew.ended, *self.back])
@@ -138,7 +144,7 @@ def test_every_call_comes_back_once_and_none_runs_twice(tmp_path: Path) -> None:
 
 @pytest.mark.torture
 def test_many_schedules(tmp_path: Path) -> None:
-    schedules(tmp_path, 60, 200)
+    schedules(tmp_path, 30, 150)
 
 
 def test_an_executor_that_ends_gives_back_everything(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from gigq.store.transaction import Transaction, as_json, decode_array
 _COMPLETED = JobStatus.COMPLETED.value
 _RUNNING = JobStatus.RUNNING.value
 _PENDING = JobStatus.PENDING.value
+_CANCELLED = JobStatus.CANCELLED.value
+CANCELLED = "cancelled while it ran"
 
 _SMALL = 4096
 """Bytes of results that are hardly more than a page."""
@@ -95,6 +97,8 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
         LostLease: one of them is not the newest run of its job; the caller rolls back.
     """
     completed = as_json(batch.completed_seqs)
+    if batch.again:
+        _heed_stops(tx, batch)
     if batch.completed:
         if tx.run("settle_completed", outcomes=batch.outcomes, now=now) != len(batch.completed):
             raise LostLease
@@ -104,6 +108,19 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
     graph.ended(tx, batch.completed_seqs, [one.lease.seq for one in batch.badly], now)
     if batch.again:  # after the news of their parents: they look at their edges themselves
         _settle_others(tx, batch.again, now)
+
+
+def _heed_stops(tx: Transaction, batch: Batch) -> None:
+    """A job whose run was asked to stop does not run again, in whatever other way that run has ended meanwhile."""
+    asked = frozenset(tx.column("stop_requests"))
+    if not asked:
+        return
+    for one in batch.again:
+        if one.lease.execution_id in asked:
+            one.status, one.due_at, one.held_by = _CANCELLED, None, None
+            one.error = f"{CANCELLED} ({one.error})" if one.error else CANCELLED
+            batch.badly.append(one)
+    batch.again = [one for one in batch.again if one.status == _PENDING]
 
 
 def settle_one_by_one(

@@ -6,13 +6,14 @@ from gigq import log
 from gigq.clock import SECOND
 from gigq.lease import Lease
 from gigq.status import NOT_BEGUN, End, JobStatus, settle
+from gigq.store import exchange
 from gigq.store.rows import Settlement
 from gigq.worker.calls import Call
 
 _PENDING = JobStatus.PENDING
 _GOOD_STATUS = JobStatus.COMPLETED.value
 _GOOD_RUN = "completed"
-CANCELLED = "cancelled while it ran"
+CANCELLED = exchange.CANCELLED
 
 
 def returned(lease: Lease, started_at: int | None, ended_at: int, result: str | None) -> Settlement:

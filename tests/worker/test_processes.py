@@ -358,9 +358,14 @@ def test_a_child_that_is_killed_is_replaced(queue: JobQueue) -> None:
 
 
 def test_imports_that_fail_end_the_worker_with_the_reason(db: str) -> None:
-    worker = Worker(db, executor="process", imports=["there_is_no_such_module"])
+    queue = JobQueue(db)
+    ids = queue.submit_many([Job("waits", jobs.nothing) for _ in range(3)])
+    worker = Worker(db, executor="process", concurrency=2, imports=["there_is_no_such_module"])
     with pytest.raises(WorkerFailed, match="cannot import there_is_no_such_module: ModuleNotFoundError"):
         worker.start()
+    for job in ids:  # given back at once, and not left to a rescue
+        record = queue.get_status(job)
+        assert (record["status"], record["executions"]) == ("pending", [])
 
 
 def test_no_job_runs_in_a_child_whose_imports_failed(db: str, tmp_path: Path) -> None:

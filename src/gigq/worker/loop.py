@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections import deque
@@ -9,7 +10,7 @@ from collections.abc import Callable, Collection
 
 from gigq import log
 from gigq.clock import Clock
-from gigq.errors import StoreBusy, StoreError, StoreReplaced
+from gigq.errors import StoreBusy, StoreError, StoreReplaced, WorkerFailed
 from gigq.lease import Lease
 from gigq.store import Store
 from gigq.store.base import Peek
@@ -104,6 +105,19 @@ class Loop:
             StoreReplaced: the database is no longer the file it was; what is running cannot be settled.
             WorkerFailed: the executor cannot go on.
         """
+        try:
+            return self._run()
+        except WorkerFailed:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        """The executor cannot go on: what it had goes back at once, as far as the database can be written."""
+        with contextlib.suppress(WorkerFailed):
+            self._wind_up(0.0)
+        self._exchange(stopping=True)
+
+    def _run(self) -> bool:
         while True:
             self._collect()
             left = self._should_stop()

@@ -272,7 +272,7 @@ class Processes:
     def _hear_other(self, child: Process, message: wire.ToParent) -> None:
         match message:
             case wire.Ready(trouble):
-                if trouble is not None:
+                if trouble is not None and not self._is_over:
                     raise WorkerFailed(f"a child process cannot be set up: {trouble}")
                 child.is_ready = True
                 self._failed_starts = 0

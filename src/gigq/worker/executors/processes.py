@@ -142,6 +142,8 @@ class Processes:
     def _deal(self, waiting: deque[Call], pace: Pace) -> None:
         """Share calls out: as many each, and to each no more than its budget."""
         able = [child for child in self._open() if self._has_room(child)]
+        # Not beside coroutines if that can be avoided: what ends a process ends all that runs in it.
+        able = [child for child in able if not child.coroutines] or able
         able.sort(key=lambda child: len(child.calls))
         for place, child in enumerate(able):
             share = math.ceil(len(waiting) / (len(able) - place))
@@ -189,6 +191,7 @@ class Processes:
 
     def _deal_coroutines(self) -> None:
         able = self._open()
+        able = [child for child in able if not child.calls] or able
         able.sort(key=lambda child: len(child.coroutines))
         for place, child in enumerate(able):
             share = math.ceil(len(self._coroutines) / (len(able) - place))

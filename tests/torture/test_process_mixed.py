@@ -132,7 +132,7 @@ def run_mix(rig: Rig, number: int, workers: int) -> None:
 
 
 def test_everything_at_once(rig: Rig) -> None:
-    run_mix(rig, 250, workers=2)
+    run_mix(rig, 150, workers=2)
 
 
 @pytest.mark.torture

@@ -65,7 +65,6 @@ def test_every_timeout_ends_its_run_and_leaves_nobody(rig: Rig) -> None:
         # One that shared its process with another that did not stop may have been ended with it: not started again.
         shared = shown["status"] == "failed" and runs == ["released"]
         assert shared or (shown["status"], runs) == ("timeout", ["timeout"]), rig.told(f"{how}: {shown}")
-        assert not shared or how in ("await", "swallow", "block"), rig.told(f"{how}: {shown}")
     for job in others:
         assert rig.await_status(job)["crashes"] == 0
     rig.await_all_ended()

@@ -6,6 +6,7 @@ import time
 from itertools import pairwise
 from typing import Any
 
+from ledger import Kill
 from rig import Process, Rig
 
 
@@ -104,3 +105,21 @@ def whole(rig: Rig) -> list[float]:
             if new:
                 seconds.append((min(new) - kill.after) / 1e9)
     return seconds
+
+
+def note_own_deaths(rig: Rig) -> int:
+    """Put on record which children were ended by their own jobs, or for their sake: the history says so; how many."""
+    seen = rig.evidence()
+    starts = {line.execution: line for lines in seen.starts.values() for line in lines}
+    known = {kill.pid for kill in rig.kills}
+    deaths = 0
+    for runs in seen.runs.values():
+        for run in runs:
+            start = starts.get(run["id"])
+            words = ("while running", "out of memory", "another job in it did not stop")
+            if start and start.pid not in known and any(word in (run["error"] or "") for word in words):
+                known.add(start.pid)
+                last = max(line.at for line in rig.lines() if line.pid == start.pid)
+                rig.kills.append(Kill(start.pid, last, last + 60_000_000_000, "its own job"))
+                deaths += 1
+    return deaths

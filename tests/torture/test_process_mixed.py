@@ -7,29 +7,11 @@ from typing import Any
 
 import pytest
 import torture_jobs
-from ledger import Kill
+from fire import note_own_deaths
 from rig import Rig
 
 CHILDREN: dict[str, Any] = {"executor": "process", "kill_grace": 0.2}
 WAYS = ("kill", "exit", "segfault")
-
-
-def note_own_deaths(rig: Rig) -> int:
-    """Put on record which children were ended by their own jobs, or for their sake: the history says so; how many."""
-    seen = rig.evidence()
-    starts = {line.execution: line for lines in seen.starts.values() for line in lines}
-    known = {kill.pid for kill in rig.kills}
-    deaths = 0
-    for runs in seen.runs.values():
-        for run in runs:
-            start = starts.get(run["id"])
-            words = ("while running", "out of memory", "another job in it did not stop")
-            if start and start.pid not in known and any(word in (run["error"] or "") for word in words):
-                known.add(start.pid)
-                last = max(line.at for line in rig.lines() if line.pid == start.pid)
-                rig.kills.append(Kill(start.pid, last, last + 60_000_000_000, "its own job"))
-                deaths += 1
-    return deaths
 
 
 def mix(rig: Rig, number: int) -> dict[str, list[str]]:
@@ -132,7 +114,7 @@ def run_mix(rig: Rig, number: int, workers: int) -> None:
 
 
 def test_everything_at_once(rig: Rig) -> None:
-    run_mix(rig, 250, workers=2)
+    run_mix(rig, 150, workers=2)
 
 
 @pytest.mark.torture

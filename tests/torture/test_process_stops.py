@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torture_jobs
+from fire import note_own_deaths
 from rig import QUICK, Process, Rig, foreign_lock, wait_until
 
 from gigq.worker import family
@@ -72,6 +73,7 @@ def test_every_timeout_ends_its_run_and_leaves_nobody(rig: Rig) -> None:
         await_gone(line.run)
     rig.stop(worker)
     rig.await_nobody_left()
+    note_own_deaths(rig)
     rig.judge()
 
 

@@ -139,7 +139,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_call_comes_back_once_and_none_runs_twice(tmp_path: Path) -> None:
-    schedules(tmp_path, 4, 60)
+    schedules(tmp_path, 2, 60)
 
 
 @pytest.mark.torture

@@ -110,6 +110,8 @@ class Child:
         """What runs in the main thread."""
         self._main = threading.get_ident()
         self._stopping = self._closing = False
+        self._begun = 0
+        """Changes whenever a run begins, before its function is called."""
         self._read_wake, self._write_wake = socket.socketpair()
         self._write_wake.setblocking(False)
         self._pid = os.getpid()
@@ -167,8 +169,8 @@ class Child:
     def _deliver(self, run: _Run, ended: Ended) -> None:
         if os.getpid() != self._pid:
             os._exit(0)  # the job has forked, and come back in the copy too
-        if run.asked and self._current in (None, run) and (self._lane is None or self._lane.is_idle()):
-            _end_family()  # what it has started has not heard that it was to stop
+        if run.asked:
+            self._end_what_it_started(run)
         if self._notes:
             self._send_notes(run)
         self._runs.pop(run.slot, None)
@@ -178,9 +180,19 @@ class Child:
             )
         )
 
+    def _end_what_it_started(self, run: _Run) -> None:
+        """It was asked to stop, and its programs have not heard of that; those of a run beside it are spared."""
+        begun = self._begun
+        while self._current in (None, run) and (self._lane is None or self._lane.is_idle()):
+            found = family.descendants(os.getpid()) | family.marked(os.environ.get(family.TOKEN, ""))
+            found.pop(os.getpid(), None)
+            if self._begun != begun or not family.kill_all(found):
+                return
+
     # -- what runs ask; see runner.Office ----------------------------------------------------------------------
 
     def started(self, run: _Run) -> None:
+        self._begun += 1
         if self._tells_starts:
             with _shielded():
                 self._send(wire.Started(run.slot))
@@ -366,12 +378,8 @@ def _shielded() -> Any:
 
 def _end_orphaned() -> None:
     """The worker is gone, and what runs here will be run by another: end it now, with all that it has started."""
-    _end_family()
-    os._exit(1)
-
-
-def _end_family() -> None:
     family.end(None, os.environ.get(family.TOKEN, ""), family.descendants(os.getpid()))
+    os._exit(1)
 
 
 def _set_up(setup: wire.Setup) -> str | None:

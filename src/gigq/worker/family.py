@@ -70,6 +70,14 @@ def end(pid: int | None, token: str, known: dict[int, str] | None = None) -> Non
         _kill(pid)
 
 
+def kill_all(known: dict[int, str]) -> bool:
+    """Kill those that were seen; whether any of them still lived."""
+    living = [one for one, birth in known.items() if is_same(one, birth)]
+    for one in living:
+        _kill(one)
+    return bool(living)
+
+
 def is_same(pid: int, birth: str) -> bool:
     """Whether a process lives and is the one that was seen: pids are used again."""
     stat = _stat(pid)

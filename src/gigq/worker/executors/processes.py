@@ -140,10 +140,15 @@ class Processes:
                 self._send(child, [child.alone])
 
     def _deal(self, waiting: deque[Call], pace: Pace) -> None:
-        """Share calls out: as many each, and to each no more than its budget."""
+        """Share calls out: as many each, and to each no more than its budget.
+
+        Beside coroutines only what finds no other place: what ends a process ends all that runs in it.
+        """
         able = [child for child in self._open() if self._has_room(child)]
-        # Not beside coroutines if that can be avoided: what ends a process ends all that runs in it.
-        able = [child for child in able if not child.coroutines] or able
+        self._share(waiting, pace, [child for child in able if not child.coroutines])
+        self._share(waiting, pace, [child for child in able if child.coroutines])
+
+    def _share(self, waiting: deque[Call], pace: Pace, able: list[Process]) -> None:
         able.sort(key=lambda child: len(child.calls))
         for place, child in enumerate(able):
             share = math.ceil(len(waiting) / (len(able) - place))
@@ -191,7 +196,8 @@ class Processes:
 
     def _deal_coroutines(self) -> None:
         able = self._open()
-        able = [child for child in able if not child.calls] or able
+        slots = self._setup.async_slots
+        able = [child for child in able if not child.calls and len(child.coroutines) < slots] or able
         able.sort(key=lambda child: len(child.coroutines))
         for place, child in enumerate(able):
             share = math.ceil(len(self._coroutines) / (len(able) - place))

@@ -7,6 +7,7 @@ from clocks import TurnedClock
 from stores import Hands, new_job
 
 from gigq.clock import SECOND
+from gigq.store.exchange import Claim
 
 
 def test_higher_priorities_come_first_and_equal_ones_in_order_of_submission(hands: Hands) -> None:
@@ -136,3 +137,17 @@ def test_more_may_be_due_than_one_exchange_promotes(hands: Hands, clock: TurnedC
     hands.exchange([hands.outcome(lease, "raised") for lease in leases])
     clock.turn(1)
     assert [len(hands.claim(9000)) for _ in range(4)] == [2000, 2000, 500, 0]
+
+
+@pytest.mark.parametrize(("kind", "want", "want_async"), [(0, 2, 0), (1, 0, 2)])
+def test_one_kind_is_found_behind_many_of_the_other(
+    hands: Hands, kind: int, want: int, want_async: int
+) -> None:
+    jobs = [new_job(f"j{n}") for n in range(1000)]
+    for place, job in enumerate(jobs):
+        job.is_async = kind if place >= 990 else 1 - kind
+    hands.store.submit(jobs, hands.clock.now())
+    claim = Claim(1, want, want_async=want_async)
+    claimed = hands.store.exchange([], claim, hands.clock.now()).claimed
+    assert [lease.id for lease in claimed] == ["j990", "j991"]
+    assert {lease.is_async for lease in claimed} == {kind}

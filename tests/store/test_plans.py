@@ -95,6 +95,7 @@ PLANS = {
     "take_place": "",
     "any_stop_request": "stop_request:scan",
     "ask_to_stop": "job:key",
+    "claim_choose_kind": "j:key job:job_ready p:key",
     "clear_output": "output:key",
     "clear_progress": "progress:key",
     "forget_stops": "j:key stop_request:scan",

@@ -242,3 +242,16 @@ def test_a_cancel_is_not_lost_when_the_run_ends_in_another_way(
     assert record["error"].startswith("cancelled while it ran (")
     assert len(record["executions"]) == 1
     assert queue.stats()["cancelled"] == 2
+
+
+def test_a_stop_of_what_has_just_ended_costs_nobody_else_anything(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, 1)
+    try:
+        quick = crew.call(jobs.nothing)
+        crew.dispatch(quick)
+        crew.until_ended(quick)
+        crew.executor.stop(quick, "cancelled")
+        assert quick.asked is None
+        assert crew.executor.next_check() > 1, "nobody is to be ended by force"
+    finally:
+        crew.close()

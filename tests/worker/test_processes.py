@@ -18,6 +18,7 @@ from processes import wait_until
 
 from gigq import InvalidJob, Job, JobQueue, Worker, WorkerFailed
 from gigq.worker import family
+from gigq.worker.executors import process
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="child processes need a POSIX system")
 
@@ -458,3 +459,41 @@ def test_seams_work_in_this_process_only(db: str) -> None:
 def test_time_does_not_stand_still_for_a_worker_without_work(db: str) -> None:
     with working(db):
         time.sleep(0.05)  # it starts and stops without a job
+
+
+def test_nothing_is_claimed_before_a_child_is_ready(db: str, tmp_path: Path, monkeypatch: Any) -> None:
+    go = tmp_path / "go"
+    module = "import pathlib, time\nwhile not pathlib.Path(%r).exists():\n    time.sleep(0.01)\n"
+    (tmp_path / "slow_to_import.py").write_text(module % str(go))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    queue = JobQueue(db)
+    job = queue.submit(Job("add", jobs.add, {"a": 1, "b": 2}))
+    with working(db, imports=["slow_to_import"]) as worker:
+        wait_until(lambda: worker._loop is not None, "the worker is up")
+        assert not threading.Event().wait(0.3)
+        assert queue.get_status(job)["status"] == "pending"
+        go.touch()
+        assert ended(queue, job)["result"] == 3
+
+
+def test_a_child_that_cannot_be_started_now_is_started_later(
+    db: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    queue = JobQueue(db)
+    real = process.Process._start
+    fails = [False]
+
+    def start(self: process.Process) -> Any:
+        if fails[0]:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return real(self)
+
+    monkeypatch.setattr(process.Process, "_start", start)
+    with working(queue) as worker:
+        first = ended(queue, queue.submit(Job("pid", work.pid)))["result"]
+        fails[0] = True
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: "trying again" in capfd.readouterr().err, "it is told")
+        fails[0] = False
+        assert ended(queue, queue.submit(Job("pid", work.pid)))["result"] != first
+        assert worker.running

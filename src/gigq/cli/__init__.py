@@ -24,7 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = exits.OK
     try:
         code = _run(argv)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as where it was closed before we came
+            sys.stdout.flush()
     except (BrokenPipeError, output.NobodyReads):
         # The reader has seen enough (`gigq list | head`). What is still buffered must not fail at the exit again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -67,14 +67,14 @@ class Batch:
                 for one in self.completed
             ]
         )
-        self.differences = self._differences()
+        self.differences = self.count()
 
     @property
     def is_small(self) -> bool:
         """Whether its values are; an error may be long."""
         return not self.badly and not self.again and len(self.outcomes) <= _SMALL
 
-    def _differences(self) -> Differences:
+    def count(self) -> Differences:
         """What the settlements change in ``counts``."""
         found: Differences = {}
         queues = [one.lease.queue for one in self.completed]
@@ -121,6 +121,7 @@ def _heed_stops(tx: Transaction, batch: Batch) -> None:
             one.error = f"{CANCELLED} ({one.error})" if one.error else CANCELLED
             batch.badly.append(one)
     batch.again = [one for one in batch.again if one.status == _PENDING]
+    batch.differences = batch.count()
 
 
 def settle_one_by_one(
@@ -235,6 +236,8 @@ class Claimed(NamedTuple):
 
 _FURTHER = 128
 """Ready jobs that are looked at beyond those that are wanted, to find some of either kind."""
+_FURTHEST = 4000
+"""Ready jobs that are looked at to find some of one kind behind those of the other [m: 1 ms]."""
 
 
 def claim(tx: Transaction, what: Claim, now: int) -> Claimed | None:
@@ -243,6 +246,8 @@ def claim(tx: Transaction, what: Claim, now: int) -> Claimed | None:
     leases: str | list[Lease]
     if what.want_async is None:
         leases, jobs, n = _choose(tx, what, what.want, token, now)
+    elif not what.want or not what.want_async:
+        leases, jobs, n = _choose_kind(tx, what, token, now)
     else:
         ready, _, _ = _choose(tx, what, max(what.want, what.want_async) + _FURTHER, token, now)
         leases = _of_each_kind(decode_array(Lease, ready), what, what.want_async)
@@ -261,6 +266,25 @@ def _choose(tx: Transaction, what: Claim, most: int, token: str, now: int) -> tu
         row = tx.row("claim_choose_without", without=as_json(list(what.without)), **values)
     else:
         row = tx.row("claim_choose", **values)
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    leases, jobs, n = row
+    return leases, jobs, n
+
+
+def _choose_kind(tx: Transaction, what: Claim, token: str, now: int) -> tuple[str, str, int]:
+    """The best ready jobs of the only kind that there is room for."""
+    row = tx.row(
+        "claim_choose_kind",
+        queue=what.queue,
+        want=what.want or what.want_async,
+        kind=int(not what.want),
+        most=_FURTHEST,
+        coroutines=as_json(list(what.coroutines)),
+        without=as_json(list(what.without)),
+        token=token,
+        worker=what.worker,
+        now=now,
+    )
     assert row is not None  # noqa: S101 - an aggregate has one row
     leases, jobs, n = row
     return leases, jobs, n

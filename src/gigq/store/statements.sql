@@ -73,6 +73,27 @@ FROM (
 CROSS JOIN job AS j ON j.seq = r.seq
 CROSS JOIN params AS p ON p.seq = r.seq
 
+-- name: claim_choose_kind
+-- The same for a worker that has room for one kind only, coroutine functions (1) or others (0), of the first :most that
+-- are ready: those of the other kind before them keep their place.
+SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*)
+FROM (
+    SELECT seq FROM (
+        SELECT seq, coalesce(is_async, EXISTS (SELECT 1 FROM json_each(:coroutines) AS c
+            WHERE json_extract(c.value, '$[0]') = function_module AND json_extract(c.value, '$[1]') = function_name
+        )) AS kind
+        FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}
+            AND (held_since IS NULL OR NOT EXISTS (
+                SELECT 1 FROM json_each(:without) AS w
+                WHERE json_extract(w.value, '$[0]') = function_module AND json_extract(w.value, '$[1]') = function_name
+                    AND json_extract(w.value, '$[2]') IS script
+            ))
+        ORDER BY priority DESC, seq LIMIT :most
+    ) WHERE kind = :kind LIMIT :want
+) AS r
+CROSS JOIN job AS j ON j.seq = r.seq
+CROSS JOIN params AS p ON p.seq = r.seq
+
 -- name: claim_take
 -- Puts them under a lease. Runs in the transaction of claim_choose, which holds the write lock.
 UPDATE job SET status = 'running', execution_id = :token || '-' || seq, worker = :worker,

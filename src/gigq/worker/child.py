@@ -109,6 +109,8 @@ class Child:
         self._current: _Run | None = None
         """What runs in the main thread."""
         self._main = threading.get_ident()
+        self._asking: list[_Run] = []
+        """Calls that were asked to stop, and may not have heard it."""
         self._stopping = self._closing = False
         self._begun = 0
         """Changes whenever a run begins, before its function is called."""
@@ -240,9 +242,15 @@ class Child:
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
         poll.register(self._read_wake, select.POLLIN)
-        asking: list[_Run] = []
+        told_at = 0.0
         while True:
-            busy = bool(self._notes or asking)
+            # The first word after a silence goes at once: it may be the last before the process dies.
+            now = time.monotonic()
+            if self._notes and now - told_at >= _EVERY:
+                told_at = now
+                self._send_notes(None)
+            self._asking = [run for run in self._asking if self._ask_again(run)]
+            busy = bool(self._notes or self._asking)
             events = dict(poll.poll(_EVERY * 1000 if busy else None))
             if self._read_wake.fileno() in events:
                 self._read_wake.recv(4096)
@@ -251,12 +259,9 @@ class Child:
                 if not data:
                     _end_orphaned()
                 for message in unpacker.feed(data):
-                    self._hear(message, asking)
-            if busy:
-                self._send_notes(None)
-                asking = [run for run in asking if self._ask_again(run)]
+                    self._hear(message)
 
-    def _hear(self, message: wire.ToChild, asking: list[_Run]) -> None:
+    def _hear(self, message: wire.ToChild) -> None:
         match message:
             case wire.Calls():
                 self._take(message)
@@ -265,7 +270,7 @@ class Child:
             case wire.Stop(slot):
                 run = self._runs.get(slot)
                 if run is not None and self._ask_to_stop(run):
-                    asking.append(run)
+                    self._asking.append(run)
             case wire.Stopping():
                 self._stopping = True
             case wire.Answer():
@@ -439,7 +444,7 @@ def main() -> None:
         if trouble is not None:
             return  # what came along was meant for a child that has all it needs
         for message in messages:
-            child._hear(message, [])
+            child._hear(message)
         child.serve(unpacker)
 
 

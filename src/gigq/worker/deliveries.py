@@ -11,6 +11,8 @@ from gigq.worker.notes import Note
 
 KEPT = 256 * 1024
 """Characters of output that are kept of a run, about: the newest."""
+_ROW = 200
+"""What a row counts beside its text."""
 _MOST_HELD = 4 * 1024 * 1024
 """Characters that wait for the database, at most."""
 EVERY = 200_000_000
@@ -60,9 +62,9 @@ class Deliveries:
             self._rows.append(
                 NoteRow(lease.seq, lease.runs + 1, now, part, note.text, keep_from, note.progress)
             )
-            self._size += len(note.text)
+            self._size += _ROW + len(note.text)
         while self._size > _MOST_HELD:  # while the database cannot be written
-            self._size -= len(self._rows.pop(0).text)
+            self._size -= _ROW + len(self._rows.pop(0).text)
 
     def seconds_left(self) -> float | None:
         """Until they must be delivered though nothing else is; None if there are none."""

@@ -58,10 +58,12 @@ class Lanes:
 
     def claim(self, worker: int, free: int, without: Collection[tuple[str, str, str | None]]) -> Claim | None:
         """What to claim now; None for nothing. ``free`` bounds it."""
-        want = min(self._plain.room(), free)
         if not self._apart or self._coroutines is None:
+            want = min(self._plain.room(), free)
             return Claim(worker, want, without=without) if want else None
-        want_async = min(self._coroutines.room(), free - want)
+        # Fast plain functions could take every slot, and no coroutine would ever be claimed.
+        want_async = min(self._coroutines.room(), (free + 1) // 2)
+        want = min(self._plain.room(), free - want_async)
         if not want and not want_async:
             return None
         return Claim(worker, want, without=without, want_async=want_async, coroutines=self._unknown_kind())

@@ -95,6 +95,8 @@ class Loop:
         self._last_progress = clock.monotonic()
         self._trouble: StoreError | None = None
         self._trouble_until = 0
+        self._later = False
+        """Whether there was more than one transaction should carry, and the last one was written."""
         self._wait = _PATIENCE
         self._is_winding_up = False
 
@@ -127,6 +129,8 @@ class Loop:
             if self._upkeep.is_due():
                 self._do_upkeep()
             self._exchange(stopping=left is not None)
+            while left is not None and left <= 0 and self._later:
+                self._exchange(stopping=True)
             if left is not None and (left <= 0 or not self._open):
                 for settlement in self._ended:  # whoever rescues these runs is not to charge them for our end
                     call = self._open[settlement.lease.seq]
@@ -215,12 +219,16 @@ class Loop:
             timeout = call.lease.timeout
             if timeout is None or not call.started or now - call.started <= timeout * 1000:
                 continue
-            if call.asked == "timeout":
+            if self._is_told(call):
                 continue
             if self._executor.stop(call, "timeout"):
                 wall = self._clock.now()
                 started_at = wall - (now - call.started) // 1000
                 self._end([call], [settling.overdue(call.lease, wall, started_at, thread_goes_on=True)])
+
+    def _is_told(self, call: Call) -> bool:
+        """Whether its timeout has nothing to add: it is being ended already, by force if it must."""
+        return call.asked == "timeout" or (call.asked is not None and self._executor.isolates)
 
     def _stop_cancelled(self) -> None:
         try:
@@ -259,12 +267,13 @@ class Loop:
         if self._trouble is not None and self._clock.monotonic() < self._trouble_until:
             return
         claim = None
-        if not stopping and not self._solo and not self._alone:
+        if not stopping and self._can_claim():
             claim = self._lanes.claim(self._seat.number, self._seat.free, self._missing)
         hurried = self._deliveries.seconds_left() == 0
         if not self._ended and not hurried and not (claim and self._may_claim()):
             return
         ended, later = _first_bytes(self._ended)
+        self._later = False
         try:
             done = self._store.exchange(
                 ended,
@@ -282,7 +291,7 @@ class Loop:
             self._in_trouble(error)
             return
         self._trouble = None
-        self._ended = later
+        self._ended, self._later = later, bool(later)
         self._after(ended, done.lost, done.refused)
         calls = self._seat.calls(done.claimed)
         if claim is not None:
@@ -291,6 +300,10 @@ class Loop:
             if not self._lanes.looks() and (found := self._peek()):
                 self._next_due = found.next_due
         self._dispatch(calls)
+
+    def _can_claim(self) -> bool:
+        """Whether what is claimed could start, and has a slot for its mark."""
+        return not self._solo and not self._alone and self._seat.free > 0 and self._executor.is_ready()
 
     def _may_claim(self) -> bool:
         """Look before writing: an idle worker writes nothing."""
@@ -351,11 +364,10 @@ class Loop:
         if not self._executor.isolates and any(call.lease.crashes for call in claimed):
             calls = [call for call in claimed if not call.lease.crashes]
             self._solo.extend(call for call in claimed if call.lease.crashes)
-        if self._solo:
             self._solo_since = self._clock.monotonic()
-            if len(self._open) == len(self._solo):
-                self._alone = self._solo.popleft()
-                calls.append(self._alone)
+        if self._solo and len(self._open) == len(self._solo):
+            self._alone = self._solo.popleft()
+            calls.append(self._alone)
         if calls:
             self._last_progress = self._clock.monotonic()
             self._executor.dispatch(calls)
@@ -371,7 +383,7 @@ class Loop:
     # -- sleep -------------------------------------------------------------------------------------------------
 
     def _sleep(self) -> None:
-        if not self._trouble and not self._solo and not self._alone and self._lanes.looks():
+        if not self._trouble and self._can_claim() and self._lanes.looks():
             return
         seconds = self._seconds()
         if seconds > 0 and self._executor.sleeping(True) and self._waker.sleep(seconds):
@@ -390,7 +402,7 @@ class Loop:
         now = self._clock.monotonic()
         running = self._executor.running()
         for call in running:
-            if call.lease.timeout is not None and call.started and call.asked != "timeout":
+            if call.lease.timeout is not None and call.started and not self._is_told(call):
                 left = min(left, (call.started + call.lease.timeout * 1000 - now) / 1e9)
         if self._executor.waiting():
             left = min(left, (self._last_progress + _HOARDING - now) / 1e9)

@@ -21,6 +21,7 @@ from gigq.worker import capture, crew
 from gigq.worker.desk import Desk
 from gigq.worker.executors.processes import Processes
 from gigq.worker.executors.threads import Threads
+from gigq.worker.lanes import Lanes
 from gigq.worker.loop import Loop
 from gigq.worker.signals import stop_on_signals
 from gigq.worker.single import Single
@@ -29,6 +30,7 @@ from gigq.worker.waker import Waker
 if TYPE_CHECKING:
     import sqlite3
 
+    from gigq.store import Store
     from gigq.store.connections import Durability
 
 _SEAMS = ("_claim_job", "_complete_job", "_import_function")
@@ -289,15 +291,12 @@ class Worker:
             if short := shortage.of_descriptors(store.engine.name, error):
                 raise short from error
             raise
-        waker.listen(store.engine.sidecar.watch(waker.ring), store.engine.changes())
-        self._desk.wake = waker.wake
-        if self._options.executor == "process":
-            executor: Processes | Threads
-            executor, lanes = crew.processes(self._desk, self.concurrency, self._options)
-            waker.watch(executor.fileno())
-        else:
-            executor, lanes = crew.threads(self._desk, self.concurrency, waker.wake)
-            self._threads = [*(old for old in self._threads if old.abandoned), executor]
+        try:
+            executor, lanes = self._crew(store, waker)
+        except BaseException:
+            self._waker = None
+            waker.close()
+            raise
         loop = self._loop = Loop(
             store,
             seat,
@@ -333,6 +332,18 @@ class Worker:
                 f"worker {self.worker_id}: the database could not be written before the grace ended. Its jobs were "
                 "stopped, and another worker will take them back, uncharged."
             )
+
+    def _crew(self, store: Store, waker: Waker) -> tuple[Processes | Threads, Lanes]:
+        """What runs the jobs, and what there is room for; both wake the loop, and so does the bell."""
+        waker.listen(store.engine.sidecar.watch(waker.ring), store.engine.changes())
+        self._desk.wake = waker.wake
+        if self._options.executor == "process":
+            processes, lanes = crew.processes(self._desk, self.concurrency, self._options)
+            waker.watch(processes.fileno())
+            return processes, lanes
+        threads, lanes = crew.threads(self._desk, self.concurrency, waker.wake)
+        self._threads = [*(old for old in self._threads if old.abandoned), threads]
+        return threads, lanes
 
     def _work_through_seams(self) -> None:
         """One job per transaction, as the seams mean it, in as many threads as asked for."""

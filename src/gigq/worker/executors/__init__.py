@@ -15,6 +15,9 @@ class Executor(Protocol):
     isolates: bool
     """Whether a call that takes its process down takes no other with it."""
 
+    def is_ready(self) -> bool:
+        """Whether a call could start now: until then nothing is to be claimed."""
+
     def dispatch(self, calls: list[Call]) -> None:
         """Run calls, in order, as soon as there is room."""
 

@@ -8,6 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from pathlib import Path
 from typing import Any
@@ -272,6 +273,10 @@ def _with_this_package() -> str:
     """PYTHONPATH with which a child finds the gigq that its worker runs."""
     ours = str(Path(__file__).parents[3])
     theirs = os.environ.get("PYTHONPATH")
+    if ours in sysconfig.get_paths().values():
+        return (
+            theirs or ""
+        )  # it is found there; named first, what else lies there would hide the standard library
     return f"{ours}{os.pathsep}{theirs}" if theirs else ours
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import selectors
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -34,6 +35,8 @@ _MEMORY_EVERY = 200_000_000
 """Nanoseconds between two looks at the children's memory."""
 _FAILED_STARTS = 3
 """Children that die one after the other before they are ready: more will not help."""
+_START_AGAIN = 1_000_000_000
+"""Nanoseconds until a child is started whose process could not be made."""
 _FAREWELL = 2.0
 """Seconds that a child has to end in good order."""
 
@@ -89,6 +92,9 @@ class Processes:
         self._ended: list[Call] = []
         self._notes: list[tuple[Call, Note]] = []
         self._failed_starts = 0
+        self._missing = 0
+        """Children that could not be started in the place of others, and will be."""
+        self._start_at = 0
         self._memory_at = 0
         self._is_over = False
         self._children: list[Process] = []
@@ -100,6 +106,9 @@ class Processes:
         except BaseException:
             self.close()
             raise
+
+    def is_ready(self) -> bool:
+        return any(child.is_ready for child in self._children)
 
     def fileno(self) -> int:
         """Readable when a child has something to say, so that a sleeping loop can watch it."""
@@ -135,7 +144,8 @@ class Processes:
         for child in self._children:
             if not self._alone:
                 return
-            if child.alone is None and not child.is_closing and not child.calls and not child.coroutines:
+            is_free = child.is_ready and child.alone is None and not child.is_closing
+            if is_free and not child.calls and not child.coroutines:
                 child.alone = self._alone.popleft()
                 self._send(child, [child.alone])
 
@@ -188,7 +198,7 @@ class Processes:
 
     def _open(self) -> list[Process]:
         """Children that may get calls: the idlest run empty for those that must be alone."""
-        able = [child for child in self._children if not (child.is_closing or child.alone)]
+        able = [child for child in self._children if child.is_ready and not (child.is_closing or child.alone)]
         if self._alone:
             able.sort(key=lambda child: (child.is_slow, len(child.calls) + len(child.coroutines)))
             del able[: len(self._alone)]
@@ -245,6 +255,10 @@ class Processes:
             self._look_after(child, now)
         if self._leaving:
             self._see_off(now)
+        if self._missing and now >= self._start_at:
+            missing, self._missing = self._missing, 0
+            for _ in range(missing):
+                self._add_child()
         if self._max_memory is not None and now >= self._memory_at:
             self._look_at_memory(now)
         self._feed()
@@ -307,6 +321,7 @@ class Processes:
         """Calls that have not started and will not, where they were: they go to another child, or back to the queue."""
         now = time.monotonic_ns()
         for call in reversed(calls):
+            call.child = None
             if call.asked == "cancelled":
                 self._ended.append(call.ends("cancelled", now))
             elif to_loop or self._is_over:
@@ -353,14 +368,17 @@ class Processes:
             self._watch(child)
 
     def stop(self, call: Call, why: End) -> bool:
-        if call.asked is None:
+        child: Process | None = call.child
+        if call.asked is not None:
+            return False
+        if child is None:
+            self._drop(call, why)
+        elif (
+            child.find(call.slot) is call
+        ):  # else it has just ended, and nobody else is to be ended for its sake
             call.asked = why
-            child: Process | None = call.child
-            if child is not None:
-                child.ask_to_stop(call, time.monotonic_ns())
-                self._watch(child)
-            else:
-                self._drop(call, why)
+            child.ask_to_stop(call, time.monotonic_ns())
+            self._watch(child)
         return False
 
     def _drop(self, call: Call, why: End) -> None:
@@ -368,6 +386,7 @@ class Processes:
         for waiting in (self._waiting, self._coroutines, self._alone):
             if call in waiting:
                 waiting.remove(call)
+                call.asked = why
                 self._ended.append(call.ends(why, time.monotonic_ns()))
 
     def tell_stopping(self) -> None:
@@ -398,6 +417,8 @@ class Processes:
                 left = min(left, self._memory_at - now)
         for _, by in self._leaving:
             left = min(left, by - now)
+        if self._missing:
+            left = min(left, self._start_at - now)
         return max(0.0, left / 1e9)
 
     def _look_after(self, child: Process, now: int) -> None:
@@ -430,7 +451,18 @@ class Processes:
 
     # -- lives and deaths --------------------------------------------------------------------------------------
 
+    def _add_child(self) -> None:
+        """Start one in the place of another; if that fails now, again a little later."""
+        try:
+            self._children.append(self._start())
+        except WorkerFailed as error:
+            if not self._missing:
+                print(f"gigq: {error}; trying again", file=sys.stderr, flush=True)
+            self._missing += 1
+            self._start_at = time.monotonic_ns() + _START_AGAIN
+
     def _start(self) -> Process:
+        """Raises WorkerFailed."""
         try:
             child = Process(self._setup)
         except OSError as error:
@@ -455,7 +487,7 @@ class Processes:
         self._forget(child)
         child.send(wire.Close())
         self._leaving.append((child, time.monotonic_ns() + int(_FAREWELL * 1e9)))
-        self._children.append(self._start())
+        self._add_child()
 
     def _see_off(self, now: int) -> None:
         """Close those that have left, and end those that do not: a job's threads may keep a process for ever."""
@@ -496,7 +528,7 @@ class Processes:
                     f"({reason.replace(' while running', '')}). Their stderr says more; "
                     "executor='thread' works without children."
                 )
-        self._children.append(self._start())
+        self._add_child()
 
     def _fate(self, child: Process, call: Call, reason: str, *, is_over: bool) -> tuple[End, str | None]:
         if call.asked is not None and not self._is_over:

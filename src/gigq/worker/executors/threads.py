@@ -65,6 +65,9 @@ class Threads:
         self.gave_up = False
         """Whether threads go on with runs that were given back at the end of the grace."""
 
+    def is_ready(self) -> bool:
+        return True
+
     def dispatch(self, calls: list[Call]) -> None:
         """Queue calls, in order; threads are started as they are needed."""
         for call in calls:

@@ -74,6 +74,7 @@ class Processes:
         max_jobs: calls after which a child is replaced.
         max_memory: bytes resident above which a child is ended, and the call that it runs charged as a crash.
         """
+        self._count = count
         self._setup = setup
         self._marks = marks
         self._pace = pace
@@ -207,12 +208,14 @@ class Processes:
     def _deal_coroutines(self) -> None:
         able = self._open()
         slots = self._setup.async_slots
+        most = max(slots, math.ceil(self._coroutine_pace.in_flight() / self._count))
         able = [child for child in able if not child.calls and len(child.coroutines) < slots] or able
         able.sort(key=lambda child: len(child.coroutines))
         for place, child in enumerate(able):
             share = math.ceil(len(self._coroutines) / (len(able) - place))
             calls: list[Call] = []
-            share = min(share, self._left(child))
+            # The first child that is up is not to hoard what the others have slots for.
+            share = min(share, self._left(child), most - len(child.coroutines))
             while self._coroutines and len(calls) < share and child.bytes <= BYTES:
                 calls.append(self._coroutines.popleft())
                 child.bytes += len(calls[-1].lease.params or "")

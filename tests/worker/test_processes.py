@@ -6,14 +6,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import executions as work
 import jobs
 import pytest
+from crews import ended, working
 from processes import wait_until
 
 from gigq import InvalidJob, Job, JobQueue, Worker, WorkerFailed
@@ -21,37 +20,6 @@ from gigq.worker import family
 from gigq.worker.executors import process
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="child processes need a POSIX system")
-
-
-@contextmanager
-def working(path: Any, **options: Any) -> Iterator[Worker]:
-    """A worker with child processes, in a thread of this process."""
-    worker = Worker(path, executor="process", **options)
-    failed: list[BaseException] = []
-
-    def work_on() -> None:
-        try:
-            worker.start()
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work_on)
-    thread.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()
-        thread.join(60)
-        assert not thread.is_alive()
-    if failed:
-        raise failed[0]
-
-
-def ended(queue: JobQueue, job: str, *statuses: str) -> dict[str, Any]:
-    """The job, once it has one of these statuses (by default an end)."""
-    wanted = statuses or ("completed", "failed", "cancelled", "timeout")
-    wait_until(lambda: queue.get_status(job)["status"] in wanted, f"{job} to be {wanted}")
-    return queue.get_status(job)
 
 
 def output_of(queue: JobQueue, job: str) -> str:

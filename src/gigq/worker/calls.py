@@ -25,8 +25,6 @@ class Call:
     result: str | None = None
     """JSON text."""
     error: str | None = None
-    value: Any = None
-    """What its function returned, where that was in this process."""
 
     is_async = False
     """Whether it takes a slot for coroutines."""

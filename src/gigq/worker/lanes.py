@@ -66,10 +66,7 @@ class Lanes:
         want = min(self._plain.room(), free - want_async)
         if not want and not want_async:
             return None
-        return Claim(worker, want, without=without, want_async=want_async, coroutines=self._unknown_kind())
-
-    def _unknown_kind(self) -> Collection[Task]:
-        return self._known
+        return Claim(worker, want, without=without, want_async=want_async, coroutines=self._known)
 
     def took(self, what: Claim, calls: list[Call]) -> None:
         """Note what a claim got, and tell coroutines from plain functions."""

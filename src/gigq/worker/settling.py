@@ -25,14 +25,8 @@ def of(call: Call, offset: int) -> Settlement:
     """The settlement of a call that has ended; ``offset`` makes microseconds UTC of monotonic ones."""
     lease = call.lease
     ended_at = call.ended // 1000 + offset
-    end = call.end
-    if end == "returned" and call.asked is None:
-        return Settlement(
-            lease, _GOOD_STATUS, _GOOD_RUN, call.started // 1000 + offset, ended_at, call.result, None, 1
-        )
     started_at = call.started // 1000 + offset if call.started else None
-    if call.asked is not None:
-        end = _asked(call)
+    end = call.end if call.asked is None else _asked(call)
     if end == "returned":
         return returned(lease, started_at, ended_at, call.result)
     if end in NOT_BEGUN:

@@ -127,6 +127,10 @@ class Process:
         """The plain call that runs, or is about to."""
         return next(iter(self.calls.values()), None)
 
+    def is_idle(self) -> bool:
+        """Whether it has answered for every call."""
+        return not self.calls and not self.coroutines
+
     def outstanding(self) -> list[Call]:
         """Every call that it has not answered for."""
         return [*self.calls.values(), *self.coroutines.values()]

@@ -137,7 +137,7 @@ class Processes:
         if self._alone:
             self._feed_alone()
         if self._waiting:
-            self._deal(self._waiting, self._pace)
+            self._deal()
         if self._coroutines:
             self._deal_coroutines()
 
@@ -146,29 +146,30 @@ class Processes:
             if not self._alone:
                 return
             is_free = child.is_ready and child.alone is None and not child.is_closing
-            if is_free and not child.calls and not child.coroutines:
+            if is_free and child.is_idle():
                 child.alone = self._alone.popleft()
                 self._send(child, [child.alone])
 
-    def _deal(self, waiting: deque[Call], pace: Pace) -> None:
+    def _deal(self) -> None:
         """Share calls out: as many each, and to each no more than its budget.
 
         Beside coroutines only what finds no other place: what ends a process ends all that runs in it.
         """
         able = [child for child in self._open() if self._has_room(child)]
-        self._share(waiting, pace, [child for child in able if not child.coroutines])
-        self._share(waiting, pace, [child for child in able if child.coroutines])
+        self._share([child for child in able if not child.coroutines])
+        self._share([child for child in able if child.coroutines])
 
-    def _share(self, waiting: deque[Call], pace: Pace, able: list[Process]) -> None:
+    def _share(self, able: list[Process]) -> None:
         able.sort(key=lambda child: len(child.calls))
         for place, child in enumerate(able):
-            share = math.ceil(len(waiting) / (len(able) - place))
+            share = math.ceil(len(self._waiting) / (len(able) - place))
             room = min(share, CALLS - len(child.calls), self._left(child))
-            if calls := self._fill(child, waiting, room, pace):
+            if calls := self._fill(child, room):
                 self._send(child, calls)
 
-    def _fill(self, child: Process, waiting: deque[Call], room: int, pace: Pace) -> list[Call]:
+    def _fill(self, child: Process, room: int) -> list[Call]:
         """Take the next calls for a child; the first one in any case, if it has none."""
+        waiting = self._waiting
         calls: list[Call] = []
         load, size = child.load, child.bytes
         is_empty = not child.calls
@@ -179,7 +180,7 @@ class Processes:
             lease = call.lease
             if lease.function != function or lease.module != module:
                 module, function = lease.module, lease.function
-                estimate = pace.estimate(lease)
+                estimate = self._pace.estimate(lease)
             if (calls or not is_empty) and (load + estimate > BUDGET or size > BYTES):
                 break
             call.estimate = estimate
@@ -365,7 +366,7 @@ class Processes:
     def _recall(self, child: Process, *, for_loop: bool) -> None:
         """Ask for what has not started, once for what was sent so far."""
         child.recalled_for_loop = for_loop
-        if child.recalled_at != child.sent and (child.calls or child.coroutines):
+        if child.recalled_at != child.sent and not child.is_idle():
             child.recalled_at = child.sent
             child.send(wire.Recall())
             self._watch(child)
@@ -376,9 +377,7 @@ class Processes:
             return False
         if child is None:
             self._drop(call, why)
-        elif (
-            child.find(call.slot) is call
-        ):  # else it has just ended, and nobody else is to be ended for its sake
+        elif child.find(call.slot) is call:  # else it has just ended: nobody is to be ended for its sake
             call.asked = why
             child.ask_to_stop(call, time.monotonic_ns())
             self._watch(child)
@@ -416,7 +415,7 @@ class Processes:
                 left = min(left, child.force_at - now)
             if len(child.calls) > 1 and not child.is_slow:
                 left = min(left, _HOARDING)
-            if self._max_memory is not None and (child.calls or child.coroutines):
+            if self._max_memory is not None and not child.is_idle():
                 left = min(left, self._memory_at - now)
         for _, by in self._leaving:
             left = min(left, by - now)
@@ -430,7 +429,7 @@ class Processes:
         if len(child.calls) > 1 and not child.is_slow and self._is_slow(child, now):
             child.is_slow = True
             self._recall(child, for_loop=False)
-        if child.is_closing and not child.calls and not child.coroutines:
+        if child.is_closing and child.is_idle():
             self._replace(child)
 
     def _is_slow(self, child: Process, now: int) -> bool:
@@ -445,12 +444,12 @@ class Processes:
             used = child.memory()
             if used is None or used <= most:
                 continue
-            if child.calls or child.coroutines:
+            if child.is_idle():
+                child.is_closing = True
+            else:
                 child.exceeded = True
                 child.kill(f"out of memory: its process used {used:,} bytes, over max_memory={most:,}")
                 self._bury(child)
-            else:
-                child.is_closing = True
 
     # -- lives and deaths --------------------------------------------------------------------------------------
 

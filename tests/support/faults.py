@@ -103,23 +103,21 @@ def write_garbage(path: str) -> str:
 
 
 def write_garbage_everywhere(path: str) -> str:
-    """To the worker's socket too, whichever that is."""
-    jobs.append(path, "run")
-    for fd in range(3, 2048):
-        try:
-            os.set_blocking(fd, False)
-            os.write(fd, b"\xff\xff\xff\x00garbage")
-        except OSError:
-            continue
-    return "written"
+    """To the worker's pipe too, whichever that is."""
+    return _write_everywhere(path, b"\xff\xff\xff\x00garbage")
 
 
 def write_a_false_frame(path: str) -> str:
     """A short one, so that it is whole."""
+    return _write_everywhere(path, b"\x03\x00\x00\x00abc")
+
+
+def _write_everywhere(path: str, data: bytes) -> str:
     jobs.append(path, "run")
     for fd in range(3, 2048):
         try:
-            os.write(fd, b"\x03\x00\x00\x00abc")
+            os.set_blocking(fd, False)
+            os.write(fd, data)
         except OSError:
             continue
     return "written"

@@ -420,9 +420,8 @@ def _take_pipes() -> tuple[int, int]:
 
 def main() -> None:
     """Speak with the worker until it says that this is over."""
-    signal.signal(
-        signal.SIGINT, lambda *_: None
-    )  # Ctrl-C is for the worker; ignored, it would be so in jobs' programs too
+    # Ctrl-C is for the worker. Not ignored, which the programs that jobs start would inherit.
+    signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     faulthandler.enable()
     read, write = _take_pipes()

@@ -117,9 +117,8 @@ class Runner(Generic[R]):
                 function, params = self._prepare(run)
                 token = context.enter(context.CurrentJob(run.facts, params, run, self))
                 value = function(**params)
-                if issubclass(
-                    type(value), CoroutineType
-                ):  # isinstance would ask the value, which may be hostile
+                # isinstance would ask the value, which may be hostile
+                if issubclass(type(value), CoroutineType):
                     value = wait(value, run)
             finally:
                 run.inside = False

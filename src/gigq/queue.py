@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, log
-from gigq.clock import SYSTEM, Clock, from_iso, from_seconds, to_iso
-from gigq.errors import InvalidJob, InvalidValue
+from gigq import callables, codec, log, posting
+from gigq.clock import SYSTEM, Clock, to_iso
+from gigq.errors import InvalidJob
 from gigq.job import Job
 from gigq.status import JobStatus
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from gigq.store import Store
     from gigq.store.connections import Durability
-    from gigq.store.rows import NewJob
 
 
 class JobQueue:
@@ -86,7 +85,7 @@ class JobQueue:
             StoreError: It could not be stored. Either way nothing was written.
         """
         callables.end_load()
-        self._store.submit(_rows([job], self.max_params), self.clock.now())
+        self._store.submit(posting.rows([job], self.max_params), self.clock.now())
         log.submitted(job.id, job.name)
         return job.id
 
@@ -108,7 +107,7 @@ class JobQueue:
         """
         callables.end_load()
         submitted = list(jobs)
-        rows = _rows(submitted, self.max_params)
+        rows = posting.rows(submitted, self.max_params)
         if rows:
             self._store.submit(rows, self.clock.now())
         if len(submitted) == 1:
@@ -226,7 +225,7 @@ class JobQueue:
         """
         before = None
         if before_timestamp is not None:
-            before = _moment(before_timestamp, "before_timestamp")
+            before = posting.moment(before_timestamp, "before_timestamp")
         return self._store.clear(before, self.clock.now())
 
     def requeue_job(self, job_id: str) -> bool:
@@ -307,17 +306,6 @@ def _absolute(path: str | os.PathLike[str]) -> str:
     return text if text == ":memory:" else os.path.abspath(text)
 
 
-def _moment(text: str, what: str, job: Job | None = None) -> int:
-    """Microseconds UTC of a caller's timestamp."""
-    try:
-        return from_iso(text)
-    except (ValueError, TypeError, OverflowError):
-        whose = f"job {job.name!r}: " if job else ""
-        raise InvalidJob(
-            f"{whose}{what}: an ISO 8601 time such as 2026-01-31T12:00:00 is needed, not {text!r:.100}"
-        ) from None
-
-
 def _known_durability(durability: Durability) -> Durability:
     if durability not in ("full", "normal"):
         raise InvalidJob(f"durability: 'full' or 'normal', not {durability!r}")
@@ -332,76 +320,6 @@ def _known_status(status: JobStatus | str | None) -> str | None:
     except ValueError:
         valid = ", ".join(known.value for known in JobStatus)
         raise InvalidJob(f"status: {status!r} is none of {valid}") from None
-
-
-def _rows(jobs: list[Job], max_params: int) -> list[NewJob]:
-    from gigq.store.rows import NewJob
-
-    if len(jobs) == 1:
-        [job] = jobs
-        _check(job)
-        return [_row(NewJob, job, callables.refer(job.function), max_params)]
-    references: dict[int, tuple[Any, callables.Reference]] = {}
-    """By the identity of the function, which is kept with it: many jobs have few of them."""
-    rows = []
-    for job in jobs:
-        _check(job)
-        function = job.function
-        known = references.get(id(function))
-        if known is None:
-            known = references[id(function)] = (function, callables.refer(function))
-        rows.append(_row(NewJob, job, known[1], max_params))
-    return rows
-
-
-def _check(job: Job) -> None:
-    if not isinstance(job, Job):
-        raise InvalidJob(
-            f"submit: a Job is needed, not {type(job).__name__}; a @task has .submit(queue, ...)"
-        )
-    job.check()
-
-
-def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int) -> NewJob:
-    """A job as the tables have it; everything that can be refused is refused here."""
-    dependencies = list(dict.fromkeys(job.dependencies)) if job.dependencies else []
-    return new(
-        id=job.id,
-        queue="default",
-        priority=job.priority,
-        name=job.name,
-        module=reference.module,
-        function=reference.name,
-        script=reference.script,
-        dependencies=dependencies,
-        on_parent_failure=job.on_parent_failure,
-        pass_parent_results=None if job.pass_parent_results is None else int(job.pass_parent_results),
-        wants_parents=_wants_parents(job) if dependencies else 0,
-        is_async=None if isinstance(job.function, str) else int(callables.is_async(job.function)),
-        max_attempts=job.max_attempts,
-        max_crashes=job.max_crashes,
-        timeout=None if job.timeout is None else max(1, from_seconds(job.timeout)),
-        retry_delay=from_seconds(job.retry_delay) if job.retry_delay else 0,
-        description=job.description,
-        created_at=_moment(job.created_at, "created_at", job),
-        params=_params(job, max_params),
-    )
-
-
-def _params(job: Job, limit: int) -> str:
-    try:
-        return codec.encode(job.params, "params", limit)
-    except InvalidValue as error:
-        raise InvalidValue(f"job {job.name!r}: {error}") from error
-
-
-def _wants_parents(job: Job) -> int | None:
-    """Decided here where the function is at hand; None leaves it to the worker."""
-    if job.pass_parent_results is not None:
-        return int(job.pass_parent_results)
-    if isinstance(job.function, str):
-        return None
-    return int(callables.accepts_parent_results(job.function))
 
 
 def _shown(record: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pytest
 from stores import BAD_ENDS, Hands, new_job
 
 from gigq.errors import DependencyCycle, UnknownParent
-from gigq.store.base import Parent
+from gigq.store.rows import Parent
 
 
 def test_a_parent_that_completed_counts_as_done(hands: Hands) -> None:

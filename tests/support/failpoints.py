@@ -13,8 +13,8 @@ import ledger
 
 from gigq.marks import Marks
 from gigq.store import exchange, submission
-from gigq.store.base import Exchanged, Store
-from gigq.store.rows import NewJob
+from gigq.store.base import Store
+from gigq.store.rows import Exchanged, NewJob
 from gigq.store.sidecar import FileSidecar, Life
 from gigq.store.transaction import Transaction
 from gigq.worker.runner import Ended, Runner
@@ -71,7 +71,7 @@ def _around_exchange(
         after(settlements, done)
         return done
 
-    Store.exchange = exchanged  # type: ignore[method-assign]
+    Store.exchange = exchanged  # type: ignore[method-assign, assignment]
 
 
 def _nothing(*_: Any) -> None:
@@ -140,7 +140,7 @@ def _before_retire(strike: Strike) -> None:
         strike()
         real(self, number, now)
 
-    Store.retire = retire  # type: ignore[method-assign]
+    Store.retire = retire  # type: ignore[method-assign, assignment]
 
 
 def _in_submit(strike: Strike) -> None:
@@ -160,7 +160,7 @@ def _after_submit(strike: Strike) -> None:
         real(self, jobs, now)
         strike()
 
-    Store.submit = submit  # type: ignore[method-assign]
+    Store.submit = submit  # type: ignore[method-assign, assignment]
 
 
 _POINTS: dict[str, Callable[[Strike], None]] = {

@@ -21,8 +21,9 @@ import torture_jobs
 
 from gigq import Job, JobQueue, Worker
 from gigq.store import places, sqlite
-from gigq.store.base import Exchanged, Store
+from gigq.store.base import Store
 from gigq.store.connections import Durability
+from gigq.store.rows import Exchanged
 
 
 class Options(msgspec.Struct, forbid_unknown_fields=True):
@@ -51,7 +52,7 @@ def _tell_ends() -> None:
                 ledger.write(f"settled:{one.status}", one.lease.id, one.lease.runs + 1, one.lease.lease)
         return done
 
-    Store.exchange = exchange  # type: ignore[method-assign]
+    Store.exchange = exchange  # type: ignore[method-assign, assignment]
 
 
 def _group(dice: random.Random) -> list[Job]:

@@ -12,9 +12,8 @@ from gigq.clock import SECOND
 from gigq.lease import Lease
 from gigq.status import End
 from gigq.store import Store, open_file, open_memory
-from gigq.store.base import Exchanged
 from gigq.store.exchange import Claim
-from gigq.store.rows import NewJob, Settlement
+from gigq.store.rows import Exchanged, NewJob, Settlement
 from gigq.worker import settling
 
 LEGACY = Path(__file__).parent.parent / "fixtures" / "legacy"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, Protocol
+
 from msgspec import Struct
 
 from gigq.lease import Lease
+from gigq.store.sidecar import Life
 
 
 class Settlement(Struct, array_like=True, gc=False):
@@ -58,3 +61,58 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+
+
+class Exchanged(NamedTuple):
+    """The answer of an exchange."""
+
+    claimed: list[Lease]
+    lost: list[Settlement]
+    """Late: somebody else had ended these runs; nothing was written but the word superseded."""
+    refused: list[Settlement]
+    """Could not be written; their jobs have failed with that error instead."""
+
+
+class Seat(NamedTuple):
+    """A registered worker's place."""
+
+    number: int
+    area: int
+    life: Life
+
+
+class Peek(NamedTuple):
+    """What an idle worker sees without writing."""
+
+    ready: bool
+    next_due: int | None
+    unfinished: bool
+
+    def has_work(self, now: int) -> bool:
+        """Whether an exchange would find anything to do."""
+        return self.ready or self.is_due(now)
+
+    def is_due(self, now: int) -> bool:
+        """Whether an exchange would make anything ready."""
+        return self.unfinished or (self.next_due is not None and self.next_due <= now)
+
+
+class Parent(NamedTuple):
+    """A parent as its child sees it."""
+
+    child: int
+    id: str
+    status: str | None
+    """None once it was cleared."""
+    result: str | None
+    error: str | None
+
+
+class Who(Protocol):
+    """How a process introduces its worker."""
+
+    worker_id: str
+    pid: int
+    birth: str | None
+    host: str
+    boot: str

@@ -13,8 +13,7 @@ from gigq.clock import Clock
 from gigq.errors import StoreBusy, StoreError, StoreReplaced, WorkerFailed
 from gigq.lease import Lease
 from gigq.store import Store
-from gigq.store.base import Peek
-from gigq.store.rows import Settlement
+from gigq.store.rows import Peek, Settlement
 from gigq.worker import settling
 from gigq.worker.calls import Call
 from gigq.worker.deliveries import Deliveries

@@ -1,0 +1,99 @@
+"""Jobs on their way into the tables: everything that can be refused is refused here, before anything is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gigq import callables, codec
+from gigq.clock import from_iso, from_seconds
+from gigq.errors import InvalidJob, InvalidValue
+from gigq.job import Job
+
+if TYPE_CHECKING:
+    from gigq.store.rows import NewJob
+
+
+def moment(text: str, what: str, job: Job | None = None) -> int:
+    """Microseconds UTC of a caller's timestamp."""
+    try:
+        return from_iso(text)
+    except (ValueError, TypeError, OverflowError):
+        whose = f"job {job.name!r}: " if job else ""
+        raise InvalidJob(
+            f"{whose}{what}: an ISO 8601 time such as 2026-01-31T12:00:00 is needed, not {text!r:.100}"
+        ) from None
+
+
+def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
+    """Jobs as they are inserted.
+
+    Raises:
+        InvalidJob: naming the job and its field.
+    """
+    from gigq.store.rows import NewJob
+
+    if len(jobs) == 1:
+        [job] = jobs
+        _check(job)
+        return [_row(NewJob, job, callables.refer(job.function), max_params)]
+    references: dict[int, tuple[Any, callables.Reference]] = {}
+    """By the identity of the function, which is kept with it: many jobs have few of them."""
+    made = []
+    for job in jobs:
+        _check(job)
+        function = job.function
+        known = references.get(id(function))
+        if known is None:
+            known = references[id(function)] = (function, callables.refer(function))
+        made.append(_row(NewJob, job, known[1], max_params))
+    return made
+
+
+def _check(job: Job) -> None:
+    if not isinstance(job, Job):
+        raise InvalidJob(
+            f"submit: a Job is needed, not {type(job).__name__}; a @task has .submit(queue, ...)"
+        )
+    job.check()
+
+
+def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int) -> NewJob:
+    """A job as the tables have it; everything that can be refused is refused here."""
+    dependencies = list(dict.fromkeys(job.dependencies)) if job.dependencies else []
+    return new(
+        id=job.id,
+        queue="default",
+        priority=job.priority,
+        name=job.name,
+        module=reference.module,
+        function=reference.name,
+        script=reference.script,
+        dependencies=dependencies,
+        on_parent_failure=job.on_parent_failure,
+        pass_parent_results=None if job.pass_parent_results is None else int(job.pass_parent_results),
+        wants_parents=_wants_parents(job) if dependencies else 0,
+        is_async=None if isinstance(job.function, str) else int(callables.is_async(job.function)),
+        max_attempts=job.max_attempts,
+        max_crashes=job.max_crashes,
+        timeout=None if job.timeout is None else max(1, from_seconds(job.timeout)),
+        retry_delay=from_seconds(job.retry_delay) if job.retry_delay else 0,
+        description=job.description,
+        created_at=moment(job.created_at, "created_at", job),
+        params=_params(job, max_params),
+    )
+
+
+def _params(job: Job, limit: int) -> str:
+    try:
+        return codec.encode(job.params, "params", limit)
+    except InvalidValue as error:
+        raise InvalidValue(f"job {job.name!r}: {error}") from error
+
+
+def _wants_parents(job: Job) -> int | None:
+    """Decided here where the function is at hand; None leaves it to the worker."""
+    if job.pass_parent_results is not None:
+        return int(job.pass_parent_results)
+    if isinstance(job.function, str):
+        return None
+    return int(callables.accepts_parent_results(job.function))

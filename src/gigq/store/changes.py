@@ -1,0 +1,104 @@
+"""What clients change: submit, cancel, requeue, clear."""
+
+from __future__ import annotations
+
+from gigq.errors import StoreError
+from gigq.ids import sought
+from gigq.status import CLEARABLE
+from gigq.store import clearing, graph, submission
+from gigq.store.rows import NewJob, Parent
+from gigq.store.transaction import as_json
+from gigq.store.verbs import Verbs
+
+
+class Changes(Verbs):
+    """The verbs of a client that write."""
+
+    def submit(self, jobs: list[NewJob], now: int) -> None:
+        """Add jobs with their edges: all of them, or none.
+
+        Raises:
+            DuplicateJob, UnknownParent, DependencyCycle: nothing was written.
+        """
+        order = submission.plan(jobs)
+        try:
+            with self._writing(small=order.is_small) as tx:
+                submission.insert(tx, order, now)
+        except StoreError as error:
+            if type(error) is StoreError:  # one of the jobs is to blame
+                with self._reading() as tx:
+                    submission.refuse_known(tx, jobs)
+            raise
+        if order.outside:  # a parent that ended badly may have cancelled more than one transaction holds
+            self.finish(now)
+
+    def cancel(self, job_id: str, now: int) -> bool:
+        """Call a pending job off, and what depends on it; False if it was not pending."""
+        with self._writing() as tx:
+            found = tx.row("find", id=sought(job_id))
+            if found is None:
+                return False
+            seq = found[0]
+            job = as_json([seq])
+            tx.run("count_jobs", jobs=job, sign=-1)
+            cancelled = tx.run("cancel", job=seq, now=now) == 1
+            tx.run("count_jobs", jobs=job, sign=1)
+            if cancelled:
+                graph.ended(tx, [], [seq], now)
+        self.finish(now)
+        return cancelled
+
+    def ask_to_stop(self, job_id: str, now: int) -> bool:
+        """Ask the run of a job that is under way to stop; False if there is none."""
+        with self._writing() as tx:
+            found = tx.row("find", id=job_id)
+            return found is not None and tx.run("ask_to_stop", job=found[0], now=now) == 1
+
+    def requeue(self, job_id: str, now: int) -> str | None:
+        """Put an ended job back to the start, with what was cancelled for its sake; or why not."""
+        with self._writing() as tx:
+            found = tx.row("find", id=sought(job_id))
+            if found is None:
+                return "there is no such job"
+            seq, status = found
+            if status in ("pending", "running", "completed"):
+                return f"it is {status}"
+            doomed = tx.array("doomed", list[int], jobs=as_json([seq]))
+            if doomed:
+                parent = tx.array("parents_of", Parent, jobs=as_json([seq]))
+                bad = [p.id for p in parent if p.status in ("failed", "timeout", "cancelled")]
+                return f"its parent {', '.join(bad)} ended badly; requeue that first"
+            graph.requeue(tx, [seq], now)
+            graph.revived(tx, seq, now)
+        self.finish(now)
+        return None
+
+    def clear(self, before: int | None, now: int) -> int:
+        """Remove completed and cancelled jobs, sparing what others still depend on; how many went."""
+        total = 0
+        while True:
+            gone = sum(self._clear_status(status.value, before) for status in sorted(CLEARABLE, key=str))
+            total += gone
+            if not gone:
+                return total
+
+    def _clear_status(self, status: str, before: int | None) -> int:
+        """One pass over a status, newest first, a piece at a time."""
+        gone, cursor = 0, clearing.FIRST
+        while True:
+            with self._reading() as tx:
+                candidates = clearing.candidates(tx, status, cursor, before)
+            if not candidates:
+                return gone
+            with self._writing() as tx:
+                gone += clearing.clear(tx, candidates)
+            cursor = candidates[-1]
+
+    def finish(self, now: int) -> None:
+        """Go on with graph work that was too large for one transaction, until none is left."""
+        while True:
+            with self._reading() as tx:
+                if tx.row("take_unfinished") is None:
+                    return
+            with self._writing() as tx:
+                graph.go_on(tx, now)

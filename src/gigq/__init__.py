@@ -21,6 +21,7 @@ from gigq.errors import (
     TooManyAbandoned,
     UnknownParent,
     WorkerFailed,
+    WorkflowFailed,
 )
 from gigq.job import Job
 from gigq.log import setup_logging
@@ -76,6 +77,7 @@ __all__ = [
     "Worker",
     "WorkerFailed",
     "Workflow",
+    "WorkflowFailed",
     "close_connections",
     "current_job",
     "setup_logging",

@@ -78,6 +78,8 @@ def refer(function: Any) -> Reference:
             f"function: {name} is nested in another function (a closure); a worker cannot find it. "
             "Move it to the top of its module and pass what it needs as params."
         )
+    if module == SCRIPT_MODULE:  # in a worker: a job of a script adds another
+        return Reference("__main__", name, os.path.realpath(function.__globals__["__file__"]))
     return _refer_main(name) if module == "__main__" else Reference(module, name)
 
 

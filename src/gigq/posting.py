@@ -10,7 +10,7 @@ from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
 
 if TYPE_CHECKING:
-    from gigq.store.rows import NewJob
+    from gigq.newjob import NewJob
 
 
 def moment(text: str, what: str, job: Job | None = None) -> int:
@@ -30,7 +30,7 @@ def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
     Raises:
         InvalidJob: naming the job and its field.
     """
-    from gigq.store.rows import NewJob
+    from gigq.newjob import NewJob
 
     if len(jobs) == 1:
         [job] = jobs
@@ -47,6 +47,28 @@ def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
             known = references[id(function)] = (function, callables.refer(function))
         made.append(_row(NewJob, job, known[1], max_params))
     return made
+
+
+def as_template(job: Job) -> dict[str, Any]:
+    """A job as it is inserted, in plain values: others are made of it, each with an id, a name and params of its own.
+
+    Raises:
+        InvalidJob: naming the job and its field.
+    """
+    import msgspec
+
+    template: dict[str, Any] = msgspec.to_builtins(rows([job], codec.MAX_PARAMS)[0])
+    return template
+
+
+def check_name(name: Any) -> None:
+    """InvalidJob for what cannot be the name of a workflow."""
+    try:
+        stored = isinstance(name, str) and bool(name) and "\x00" not in name and name.encode()
+    except UnicodeEncodeError:
+        stored = False
+    if not stored:
+        raise InvalidJob(f"name: a workflow's is text without NUL, not {name!r:.100}")
 
 
 def _check(job: Job) -> None:

@@ -11,12 +11,14 @@ from gigq.clock import SYSTEM, Clock, to_iso
 from gigq.errors import InvalidJob
 from gigq.job import Job
 from gigq.status import JobStatus
+from gigq.submitted import SubmittedWorkflow
 
 if TYPE_CHECKING:
     import sqlite3
 
     from gigq.store import Store
     from gigq.store.connections import Durability
+    from gigq.store.rows import NewWorkflow
 
 
 class JobQueue:
@@ -105,11 +107,13 @@ class JobQueue:
             InvalidJob: One of them cannot be accepted, or they wait for each other in a circle.
             StoreError: They could not be stored. Either way nothing was written.
         """
+        return self._submit_many(list(jobs), None)
+
+    def _submit_many(self, submitted: list[Job], workflow: NewWorkflow | None) -> list[str]:
         callables.end_load()
-        submitted = list(jobs)
         rows = posting.rows(submitted, self.max_params)
         if rows:
-            self._store.submit(rows, self.clock.now())
+            self._store.submit(rows, self.clock.now(), workflow)
         if len(submitted) == 1:
             log.submitted(submitted[0].id, submitted[0].name)
         else:
@@ -246,6 +250,38 @@ class JobQueue:
             return False
         log.requeued(job_id)
         return True
+
+    def workflow(self, workflow_id: str) -> SubmittedWorkflow:
+        """
+        Find a workflow that was submitted.
+
+        Args:
+            workflow_id: ``Workflow.id``; also ``workflow`` in what ``get_status`` says of one of its jobs.
+
+        Raises:
+            KeyError: There is none with this id, or all its jobs were cleared.
+        """
+        row = self._store.workflow(workflow_id)
+        if row is None:
+            raise KeyError(f"Workflow {workflow_id} is not in {self._name}")
+        return SubmittedWorkflow(self, row, _shown)
+
+    def workflows(self, limit: int = 100) -> list[SubmittedWorkflow]:
+        """
+        List workflows in the queue.
+
+        Args:
+            limit: Maximum number of workflows to return.
+
+        Returns:
+            Those of which a job is left, newest first.
+
+        Raises:
+            ValueError: The limit is negative.
+        """
+        if not isinstance(limit, int) or limit < 0:
+            raise InvalidJob(f"limit: a whole number from 0 up, not {limit!r}")
+        return [SubmittedWorkflow(self, row, _shown) for row in self._store.workflows(limit)]
 
     def close(self) -> None:
         """Close this thread's connection; the next call opens it anew."""

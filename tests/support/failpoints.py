@@ -12,9 +12,10 @@ from typing import Any
 import ledger
 
 from gigq.marks import Marks
+from gigq.newjob import NewJob
 from gigq.store import exchange, submission
 from gigq.store.base import Store
-from gigq.store.rows import Exchanged, NewJob
+from gigq.store.rows import Exchanged
 from gigq.store.sidecar import FileSidecar, Life
 from gigq.store.transaction import Transaction
 from gigq.worker.runner import Ended, Runner

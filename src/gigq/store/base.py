@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gigq.store.changes import Changes
 from gigq.store.questions import Questions
 from gigq.store.work import Work
 from gigq.store.workers import Workers
+from gigq.store.workflows import Workflows
 
 
-class Store(Changes, Questions, Work, Workers):
+class Store(Workflows, Questions, Work, Workers):
     """The queue's tables, spoken to in the words of the domain."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from gigq.errors import StoreError
 from gigq.ids import sought
+from gigq.newjob import NewJob
 from gigq.status import CLEARABLE
-from gigq.store import clearing, graph, submission
-from gigq.store.rows import NewJob, Parent
+from gigq.store import clearing, graph, membership, submission
+from gigq.store.rows import NewWorkflow, Parent
 from gigq.store.transaction import as_json
 from gigq.store.verbs import Verbs
 
@@ -14,8 +15,8 @@ from gigq.store.verbs import Verbs
 class Changes(Verbs):
     """The verbs of a client that write."""
 
-    def submit(self, jobs: list[NewJob], now: int) -> None:
-        """Add jobs with their edges: all of them, or none.
+    def submit(self, jobs: list[NewJob], now: int, workflow: NewWorkflow | None = None) -> None:
+        """Add jobs with their edges: all of them, or none; with ``workflow`` as the jobs of one.
 
         Raises:
             DuplicateJob, UnknownParent, DependencyCycle: nothing was written.
@@ -23,7 +24,10 @@ class Changes(Verbs):
         order = submission.plan(jobs)
         try:
             with self._writing(small=order.is_small) as tx:
-                submission.insert(tx, order, now)
+                if workflow is None:
+                    submission.insert(tx, order, now)
+                else:
+                    membership.insert(tx, order, workflow, now)
         except StoreError as error:
             if type(error) is StoreError:  # one of the jobs is to blame
                 with self._reading() as tx:
@@ -41,7 +45,7 @@ class Changes(Verbs):
             seq = found[0]
             job = as_json([seq])
             tx.run("count_jobs", jobs=job, sign=-1)
-            cancelled = tx.run("cancel", job=seq, now=now) == 1
+            cancelled = tx.run("cancel", jobs=job, now=now) == 1
             tx.run("count_jobs", jobs=job, sign=1)
             if cancelled:
                 graph.ended(tx, [], [seq], now)
@@ -52,7 +56,7 @@ class Changes(Verbs):
         """Ask the run of a job that is under way to stop; False if there is none."""
         with self._writing() as tx:
             found = tx.row("find", id=job_id)
-            return found is not None and tx.run("ask_to_stop", job=found[0], now=now) == 1
+            return found is not None and tx.run("ask_to_stop", jobs=as_json([found[0]]), now=now) == 1
 
     def requeue(self, job_id: str, now: int) -> str | None:
         """Put an ended job back to the start, with what was cancelled for its sake; or why not."""
@@ -69,7 +73,7 @@ class Changes(Verbs):
                 bad = [p.id for p in parent if p.status in ("failed", "timeout", "cancelled")]
                 return f"its parent {', '.join(bad)} ended badly; requeue that first"
             graph.requeue(tx, [seq], now)
-            graph.revived(tx, seq, now)
+            graph.revived(tx, [seq], now)
         self.finish(now)
         return None
 

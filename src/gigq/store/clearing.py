@@ -17,6 +17,7 @@ def candidates(tx: Transaction, status: str, cursor: int, before: int | None) ->
 def clear(tx: Transaction, those: list[int]) -> int:
     """Remove those of the candidates that may still go; how many went."""
     jobs = as_json(tx.array("clear_choose", int, jobs=as_json(those)))
+    workflows = as_json(tx.array("workflows_of", int, jobs=jobs)) if tx.value("any_workflow") else None
     tx.run("count_jobs", jobs=jobs, sign=-1)
     tx.run("clear_edges", jobs=jobs)
     tx.run("clear_keep_id", jobs=jobs)
@@ -24,4 +25,8 @@ def clear(tx: Transaction, those: list[int]) -> int:
     tx.run("clear_output", jobs=jobs)
     tx.run("clear_progress", jobs=jobs)
     tx.run("clear_params", jobs=jobs)
-    return tx.run("clear_jobs", jobs=jobs)
+    gone = tx.run("clear_jobs", jobs=jobs)
+    if workflows is not None:
+        tx.run("clear_spans", jobs=jobs)
+        tx.run("clear_workflows", workflows=workflows)
+    return gone

@@ -6,10 +6,11 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from gigq import ids
-from gigq.errors import GigQError, StoreError
+from gigq.errors import GigQError, InvalidJob, StoreError
 from gigq.lease import Lease
 from gigq.status import JobStatus
-from gigq.store import graph
+from gigq.store import graph, membership
+from gigq.store.counting import Differences, add_counts
 from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json, decode_array
 
@@ -25,10 +26,6 @@ _SMALL = 4096
 
 class LostLease(GigQError):
     """A settlement of a run that is no longer the newest of its job."""
-
-
-Differences = dict[tuple[str, str], int]
-"""(queue, status) -> how many more."""
 
 
 class Claim(NamedTuple):
@@ -56,6 +53,7 @@ class Batch:
     def __init__(self, settlements: list[Settlement]) -> None:
         self.completed = [one for one in settlements if one.status == _COMPLETED]
         self.completed_seqs = [one.lease.seq for one in self.completed]
+        self.grown = [one for one in self.completed if one.grown]
         self.badly: list[Settlement] = []
         self.again: list[Settlement] = []
         if len(self.completed) != len(settlements):
@@ -72,7 +70,7 @@ class Batch:
     @property
     def is_small(self) -> bool:
         """Whether its values are; an error may be long."""
-        return not self.badly and not self.again and len(self.outcomes) <= _SMALL
+        return not (self.badly or self.again or self.grown) and len(self.outcomes) <= _SMALL
 
     def count(self) -> Differences:
         """What the settlements change in ``counts``."""
@@ -95,6 +93,7 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
 
     Raises:
         LostLease: one of them is not the newest run of its job; the caller rolls back.
+        InvalidJob: what one of them has added cannot be accepted; the same.
     """
     completed = as_json(batch.completed_seqs)
     if batch.again:
@@ -106,6 +105,8 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
     if batch.badly:
         _settle_others(tx, batch.badly, now)
     graph.ended(tx, batch.completed_seqs, [one.lease.seq for one in batch.badly], now)
+    for one in batch.grown:
+        membership.grow(tx, one, now)
     if batch.again:  # after the news of their parents: they look at their edges themselves
         _settle_others(tx, batch.again, now)
 
@@ -136,9 +137,9 @@ def settle_one_by_one(
     for one in settlements:
         try:
             stands = _settle_alone(tx, one, now)
-        except StoreError as error:
-            if type(error) is not StoreError:  # the disk, the lock: no single outcome is to blame
-                raise
+        except (StoreError, InvalidJob) as error:
+            if isinstance(error, StoreError) and type(error) is not StoreError:
+                raise  # the disk, the lock: no single outcome is to blame
             failed = Settlement(
                 one.lease, JobStatus.FAILED.value, "failed", one.started_at, one.ended_at, attempts=1
             )
@@ -214,13 +215,6 @@ def count(tx: Transaction, settled: Batch | None, claimed: Claimed | None) -> No
     if claimed is not None:
         _note(differences, claimed.queue, _PENDING, _RUNNING, claimed.taken)
     add_counts(tx, differences)
-
-
-def add_counts(tx: Transaction, differences: Differences) -> None:
-    """Keep ``counts`` true."""
-    changes = [(queue, status, n) for (queue, status), n in differences.items() if n]
-    if changes:
-        tx.run("add_counts", differences=as_json(changes))
 
 
 class Claimed(NamedTuple):

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from gigq.lease import Lease
+from gigq.newjob import NewJob
 from gigq.store.sidecar import Life
 
 
@@ -24,6 +25,8 @@ class Settlement(Struct, array_like=True, gc=False):
     crashes: int = 0
     due_at: int | None = None
     held_by: str | None = None
+    grown: list[NewJob] | None = None
+    """Jobs that the run has added to its graph; only with one that completed."""
 
 
 class WorkerRow(Struct, array_like=True):
@@ -39,28 +42,56 @@ class WorkerRow(Struct, array_like=True):
     sidecar: str
 
 
-class NewJob(Struct, gc=False):
-    """A job as it is inserted: what was declared, in the units of the tables."""
+class NewWorkflow(NamedTuple):
+    """A workflow as it is stored with its jobs."""
 
     id: str
-    queue: str
-    priority: int
+    name: str
+    created_at: int
+    at_end: int
+    """How many of its jobs, the last ones, run when all others have ended."""
+
+
+class WorkflowRow(NamedTuple):
+    """A workflow that is in the queue."""
+
+    number: int
+    id: str
+    name: str
+    created_at: int
+
+
+class Outcome(NamedTuple):
+    """What became of a job of a workflow."""
+
+    seq: int
+    id: str
     name: str
     module: str
     function: str
-    script: str | None
-    dependencies: list[str]
-    on_parent_failure: str
-    pass_parent_results: int | None
-    wants_parents: int | None
-    is_async: int | None
-    max_attempts: int
-    max_crashes: int
-    timeout: int | None
-    retry_delay: int
-    description: str | None
-    created_at: int
-    params: str
+    status: str
+    result: str | None
+    error: str | None
+
+
+class NodeRow(NamedTuple):
+    """A job of a workflow, as far as it is drawn."""
+
+    seq: int
+    id: str
+    name: str
+    status: str
+    module: str
+    function: str
+
+
+class SpanRow(NamedTuple):
+    """Jobs of a workflow that are numbered one after the other."""
+
+    first: int
+    last: int
+    at_end: int
+    """Whether they run when all others have ended."""
 
 
 class Exchanged(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gigq.errors import StoreError
+from gigq.errors import InvalidJob, StoreError
 from gigq.ids import sought
 from gigq.lease import Lease
 from gigq.store import exchange, graph, notes
@@ -57,7 +57,7 @@ class Work(Verbs):
                     notes.write(tx, said)
                 claimed = self._move_on(tx, batch, claim, now)
             return Exchanged(claimed.read() if claimed else [], [], [])
-        except exchange.LostLease:
+        except (exchange.LostLease, InvalidJob):
             pass
         except StoreError as error:
             if type(error) is not StoreError:  # no single outcome is to blame

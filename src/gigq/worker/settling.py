@@ -28,7 +28,10 @@ def of(call: Call, offset: int) -> Settlement:
     started_at = call.started // 1000 + offset if call.started else None
     end = call.end if call.asked is None else _asked(call)
     if end == "returned":
-        return returned(lease, started_at, ended_at, call.result)
+        settlement = returned(lease, started_at, ended_at, call.result)
+        if call.grown is not None:
+            settlement.grown = call.grown
+        return settlement
     if end in NOT_BEGUN:
         return decide(lease, end, ended_at, started_at=None, error=call.error)
     error = call.error

@@ -86,6 +86,8 @@ def _show(found: dict[str, Any]) -> None:
     ]
     if found["worker_id"]:
         pairs.append(("Worker", found["worker_id"]))
+    if found["workflow"]:
+        pairs.append(("Workflow", found["workflow"]))
     if found["progress"]:
         pairs.append(("Progress", _progress(**found["progress"])))
     first, _, rest = (found["error"] or "").partition("\n")

@@ -711,8 +711,8 @@ DELETE FROM workflow WHERE number IN (SELECT value FROM json_each(:workflows))
 SELECT EXISTS (SELECT 1 FROM workflow_span)
 
 -- name: workflows_of
--- The workflows that :jobs are in.
-SELECT json_group_array(DISTINCT s.workflow) FROM json_each(:jobs) AS c CROSS JOIN workflow_span AS s
+-- The workflow of each of :jobs that is in one.
+SELECT json_group_array(s.workflow) FROM json_each(:jobs) AS c CROSS JOIN workflow_span AS s
     ON s.first = (SELECT max(t.first) FROM workflow_span AS t WHERE t.first <= c.value)
 WHERE s.last >= c.value
 

@@ -15,4 +15,4 @@ CREATE TABLE workflow_span (
     workflow INTEGER NOT NULL,
     at_end INTEGER NOT NULL DEFAULT 0        -- jobs that run when all others have ended
 ) STRICT;
-CREATE INDEX workflow_spans ON workflow_span (workflow, first);
+CREATE INDEX workflow_spans ON workflow_span (workflow);

@@ -59,6 +59,8 @@ def test_these_are_the_commands_of_this_version() -> None:
             "doctor",
         ),
         *("db", "db info", "db check", "db backup", "db migrate", "completion"),
+        "workflow",
+        *(f"workflow {word}" for word in ("list", "show", "graph", "retry", "cancel")),
     }
 
 

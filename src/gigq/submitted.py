@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gigq import codec, drawing
@@ -79,7 +79,7 @@ class SubmittedWorkflow:
 
     def results(self) -> Results:
         """The results of the jobs that completed, by id and name."""
-        return Results(self._outcomes())
+        return Results(one for one in self._outcomes() if (one.module, one.function) != _UNFOLD)
 
     def cancel(self) -> int:
         """
@@ -145,7 +145,7 @@ class SubmittedWorkflow:
         cursor = -1
         while page := self._queue._store.workflow_results(self._number, cursor, _PAGE):
             cursor = page[-1].seq
-            yield from (one for one in page if (one.module, one.function) != _UNFOLD)
+            yield from page
 
     def _nodes(self) -> list[drawing.Node]:
         """What is to be drawn: the first of the jobs that unfold a map stands above its items, and for the others."""
@@ -182,7 +182,7 @@ class Results(Mapping[str, Any]):
     ``results[job]`` and ``results["name of a job"]`` work too, the latter if only one job has that name.
     """
 
-    def __init__(self, outcomes: Iterator[Outcome] | list[Outcome]) -> None:
+    def __init__(self, outcomes: Iterable[Outcome]) -> None:
         self._values: dict[str, Any] = {}
         self._others: dict[str, str] = {}
         self._ids: dict[str, list[str]] = {}

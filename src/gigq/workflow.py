@@ -38,6 +38,8 @@ class Workflow:
         self.jobs: list[Job] = []
         self.job_map: dict[str, Job] = {}
         self._at_end: list[Job] = []
+        self._ends: dict[str, Job] = {}
+        """The same by id, with those of its parts."""
         self._parts: list[Workflow] = []
 
     def add_job(self, job: Job, depends_on: list[Job | Workflow] | list[Job] | None = None) -> Job:
@@ -171,6 +173,7 @@ class Workflow:
             is_first = not any(parent in workflow.job_map for parent in job.dependencies)
             edges.depend(job, parents if is_first else [], "add_workflow")
             self._take(job)
+        self._ends |= workflow._ends
         self._parts.append(workflow)
         return workflow
 
@@ -193,6 +196,7 @@ class Workflow:
         job.on_parent_failure = "run"
         self.add_job(job)
         self._at_end.append(job)
+        self._ends[job.id] = job
         return job
 
     def submit_all(self, queue: JobQueue) -> list[str]:
@@ -217,11 +221,9 @@ class Workflow:
         from gigq.store.rows import NewWorkflow
 
         posting.check_name(self.name)
-        at_end = {job.id for job in self._at_end}
-        jobs = [job for job in self.jobs if job.id not in at_end]
-        queue._submit_many(
-            jobs + self._at_end, NewWorkflow(self.id, self.name, SYSTEM.now(), len(self._at_end))
-        )
+        jobs = [job for job in self.jobs if job.id not in self._ends]
+        stored = NewWorkflow(self.id, self.name, SYSTEM.now(), len(self._ends))
+        queue._submit_many([*jobs, *self._ends.values()], stored)
         return [job.id for job in self.jobs]
 
     def run(self, queue: JobQueue | None = None, *, check: bool = True, **worker_options: Any) -> Results:
@@ -314,9 +316,8 @@ class Workflow:
 
     def _last_jobs(self) -> list[Job]:
         """Those that no other waits for but those that run at the end, and these."""
-        at_end = {job.id for job in self._at_end}
-        waited_for = {parent for job in self.jobs if job.id not in at_end for parent in job.dependencies}
-        return [job for job in self.jobs if job.id in at_end or job.id not in waited_for]
+        waited_for = {parent for job in self.jobs if job.id not in self._ends for parent in job.dependencies}
+        return [job for job in self.jobs if job.id in self._ends or job.id not in waited_for]
 
     def _tie_ends(self) -> None:
         """Let the jobs that run at the end depend on all others."""

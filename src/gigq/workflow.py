@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gigq import callables, drawing, edges, ids, posting
@@ -42,7 +43,7 @@ class Workflow:
         """The same by id, with those of its parts."""
         self._parts: list[Workflow] = []
 
-    def add_job(self, job: Job, depends_on: list[Job | Workflow] | list[Job] | None = None) -> Job:
+    def add_job(self, job: Job, depends_on: Sequence[Job | Workflow] | None = None) -> Job:
         """
         Add a job to the workflow, with optional dependencies.
 
@@ -67,7 +68,7 @@ class Workflow:
         self,
         decorated_fn: TaskWrapper[..., Any],
         params: dict[str, Any] | None = None,
-        depends_on: list[Job | Workflow] | list[Job] | None = None,
+        depends_on: Sequence[Job | Workflow] | None = None,
         pass_parent_results: bool | None = None,
     ) -> Job:
         """
@@ -94,7 +95,7 @@ class Workflow:
         over: Job,
         param: str | None = None,
         params: dict[str, Any] | None = None,
-        depends_on: list[Job | Workflow] | list[Job] | None = None,
+        depends_on: Sequence[Job | Workflow] | None = None,
     ) -> Job:
         """
         Run a task once for each item of what another job returns.
@@ -122,30 +123,14 @@ class Workflow:
             raise TypeError(f"map: over takes a job, as add_job and add_task return it, not {over!r:.100}")
         each = copy.copy(task) if isinstance(task, Job) else edges.job_of(task, None, None, "map")
         each.params = {**each.params, **(params or {})}
-        param = _param_of(each, param)
-        from gigq.worker.unfold import GATHER, UNFOLD
+        from gigq.worker import unfold
 
-        item = posting.as_template(each)
-        first = Job(
-            f"{each.name}: unfold",
-            UNFOLD,
-            {"item": item, "param": param},
-            priority=each.priority,
-            pass_parent_results=False,
-            on_parent_failure="wait" if each.on_parent_failure == "wait" else "cancel",
-        )
-        last = Job(
-            each.name,
-            GATHER,
-            priority=each.priority,
-            pass_parent_results=True,
-            on_parent_failure=each.on_parent_failure,
-        )
+        first, last = unfold.jobs_of(each, param)
         self.add_job(first, [over, *(depends_on or ())])
         return self.add_job(last, [first])
 
     def add_workflow(
-        self, workflow: Workflow, depends_on: list[Job | Workflow] | list[Job] | None = None
+        self, workflow: Workflow, depends_on: Sequence[Job | Workflow] | None = None
     ) -> Workflow:
         """
         Add all jobs of another workflow, as they are now, as a part of this one.
@@ -326,26 +311,3 @@ class Workflow:
             others = [job.id for job in self.jobs if job.id not in at_end]
             for job in self._at_end:
                 job.dependencies = list(dict.fromkeys([*job.dependencies, *others]))
-
-
-def _param_of(each: Job, param: str | None) -> str:
-    """The parameter by which an item is passed."""
-    if param is None and callable(each.function):
-        import inspect
-
-        taken = {*each.params, "parent_results"}
-        for name, parameter in inspect.signature(each.function).parameters.items():
-            if name not in taken and parameter.kind in (
-                parameter.POSITIONAL_OR_KEYWORD,
-                parameter.KEYWORD_ONLY,
-            ):
-                return name
-    if not isinstance(param, str) or not param:
-        raise InvalidJob(
-            f"map: param: the name of the parameter by which {each.name!r} is passed an item is needed"
-        )
-    if param in each.params:
-        raise InvalidJob(
-            f"map: params: {param!r} is the parameter by which each item is passed; it cannot be given too"
-        )
-    return param

@@ -134,16 +134,18 @@ def grow_wrongly() -> list[str]:
     twice = Job("twice", jobs.nothing)
     unstorable = Job("unstorable", jobs.echo, {"value": object()})
     nested = Job("nested", lambda: None)
-    for attempt in (
-        lambda: [current_job().add(twice), current_job().add(twice)],
-        lambda: current_job().add(unstorable),
-        lambda: current_job().add(nested),
-        lambda: current_job().add(value),
-        lambda: current_job().add_task(jobs.nothing),
-        lambda: current_job().add(Job("below", jobs.nothing), depends_on=twice),
-    ):
+    add, add_task = current_job().add, current_job().add_task
+    wrong: Any = (
+        lambda: [add(twice), add(twice)],
+        lambda: add(unstorable),
+        lambda: add(nested),
+        lambda: add(value),  # type: ignore[arg-type]
+        lambda: add_task(jobs.nothing),  # type: ignore[arg-type]
+        lambda: add(Job("below", jobs.nothing), depends_on=twice),  # type: ignore[arg-type]
+    )
+    for attempt in wrong:
         try:
-            attempt()  # type: ignore[no-untyped-call]
+            attempt()
         except (TypeError, ValueError) as error:
             told.append(f"{type(error).__name__}: {error}")
     return told

@@ -30,6 +30,8 @@ class Call:
     error: str | None = None
     grown: list[NewJob] | None = None
     """What it has added to its graph."""
+    delay: int | None = None
+    """Microseconds until the job runs again, where the run or its policy says so."""
 
     is_async = False
     """Whether it takes a slot for coroutines."""
@@ -64,10 +66,18 @@ class Call:
         """What a runner must know of it."""
         return self.lease
 
-    def ends(self, end: End, ended: int, error: str | None = None, result: str | None = None) -> Call:
+    def ends(
+        self,
+        end: End,
+        ended: int,
+        error: str | None = None,
+        result: str | None = None,
+        delay: int | None = None,
+    ) -> Call:
         """Note how it ended; itself."""
         self.end = end
         self.ended = ended
         self.error = error
         self.result = result
+        self.delay = delay
         return self

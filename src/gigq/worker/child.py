@@ -184,7 +184,14 @@ class Child:
             self._send(wire.Grown(run.slot, run.grown))
         self._send(
             wire.Done(
-                run.slot, ended.end, run.started, ended.ended, ended.result, ended.error, run.turned_async
+                run.slot,
+                ended.end,
+                run.started,
+                ended.ended,
+                ended.result,
+                ended.error,
+                run.turned_async,
+                ended.delay,
             )
         )
 

@@ -5,26 +5,76 @@ A list may be long, so the first adds some of its items, and a copy of itself fo
 
 from __future__ import annotations
 
+import inspect
 import json
 from itertools import islice
 from typing import Any
 
 import msgspec
 
-from gigq import ids
-from gigq.errors import InvalidValue
+from gigq import ids, posting
+from gigq.control import Fail
+from gigq.errors import InvalidJob
 from gigq.job import Job
 from gigq.newjob import NewJob
 from gigq.worker.context import ParentJob, current_job
 from gigq.worker.growing import Growth
 
-UNFOLD = f"{__name__}.unfold"
-GATHER = f"{__name__}.gather"
-
+_UNFOLD = f"{__name__}.unfold"
+_GATHER = f"{__name__}.gather"
 _AT_ONCE = 1000
 """Jobs that are added by one run."""
 _BYTES = 1024 * 1024
 """Of their params, about."""
+
+
+def jobs_of(each: Job, param: str | None) -> tuple[Job, Job]:
+    """The two jobs of a map.
+
+    Args:
+        each: what is run for each item, with the params that all have.
+        param: the one by which an item is passed; None for the first of the function that is left.
+
+    Raises:
+        InvalidJob: there is none, or all have it already; or ``each`` cannot be accepted.
+    """
+    name = _param_of(each, param)
+    first = Job(
+        f"{each.name}: unfold",
+        _UNFOLD,
+        {"item": posting.as_template(each), "param": name},
+        priority=each.priority,
+        pass_parent_results=False,
+        on_parent_failure="wait" if each.on_parent_failure == "wait" else "cancel",
+    )
+    last = Job(
+        each.name,
+        _GATHER,
+        priority=each.priority,
+        pass_parent_results=True,
+        on_parent_failure=each.on_parent_failure,
+    )
+    return first, last
+
+
+def _param_of(each: Job, param: str | None) -> str:
+    if param is None and callable(each.function):
+        taken = {*each.params, "parent_results"}
+        for name, parameter in inspect.signature(each.function).parameters.items():
+            if name not in taken and parameter.kind in (
+                parameter.POSITIONAL_OR_KEYWORD,
+                parameter.KEYWORD_ONLY,
+            ):
+                return name
+    if not isinstance(param, str) or not param:
+        raise InvalidJob(
+            f"map: param: the name of the parameter by which {each.name!r} is passed an item is needed"
+        )
+    if param in each.params:
+        raise InvalidJob(
+            f"map: params: {param!r} is the parameter by which each item is passed; it cannot be given too"
+        )
+    return param
 
 
 def unfold(item: dict[str, Any], param: str, start: int = 0) -> dict[str, Any]:
@@ -42,7 +92,7 @@ def unfold(item: dict[str, Any], param: str, start: int = 0) -> dict[str, Any]:
     bodies, more = _some(job.growth, next(job.parents), item["params"], param, start)
     if more:
         params = {"item": item, "param": param, "start": start + len(bodies)}
-        rest = Job(job.name, UNFOLD, params, priority=item["priority"], pass_parent_results=False)
+        rest = Job(job.name, _UNFOLD, params, priority=item["priority"], pass_parent_results=False)
         rest.dependencies = [parent.id for parent in islice(job.parents, 1)]
         job.add(rest)
     for place, body in enumerate(bodies, start):
@@ -60,7 +110,7 @@ def _some(growth: Growth, source: ParentJob, others: str, param: str, start: int
     for item in items[start : start + _AT_ONCE]:
         body = f"{{{json.dumps(param)}:{item}{end}"
         if len(body.encode()) > growth.max_params:
-            raise InvalidValue(
+            raise Fail(
                 f"item {start + len(bodies)} of the result of {source.id}: its params take more than the limit of "
                 f"{growth.max_params:,} bytes of JSON"
             )
@@ -79,7 +129,7 @@ def _items(source: ParentJob) -> list[str]:
     if text.startswith("{"):
         pairs = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         return [f"[{json.dumps(key)},{bytes(value).decode()}]" for key, value in pairs.items()]
-    raise InvalidValue(
+    raise Fail(
         f"map: the result of job {source.id}, which is mapped over, is neither a list nor a dict but {text:.100}. "
         "Let that job return a list."
     )

@@ -57,7 +57,7 @@ def overstay(rig: Rig, seconds: float) -> list[tuple[str, str]]:
 
 
 def test_every_timeout_ends_its_run_and_leaves_nobody(rig: Rig) -> None:
-    jobs = overstay(rig, 2.0)
+    jobs = overstay(rig, 1.0)
     others = [rig.submit(torture_jobs.work) for _ in range(50)]
     worker = rig.worker(concurrency=3, **CHILDREN)
     for job, how in jobs:

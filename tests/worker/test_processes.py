@@ -17,7 +17,7 @@ from processes import wait_until
 
 from gigq import InvalidJob, Job, JobQueue, Worker, WorkerFailed
 from gigq.worker import family
-from gigq.worker.executors import process
+from gigq.worker.executors import process, processes
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="child processes need a POSIX system")
 
@@ -28,6 +28,12 @@ def output_of(queue: JobQueue, job: str) -> str:
 
 def first_line(record: dict[str, Any]) -> str:
     return str(record["error"]).partition("\n")[0]
+
+
+@pytest.fixture
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been asked to stop gets a SIGTERM soon."""
+    monkeypatch.setattr(process, "ASK", 0.2)
 
 
 @pytest.fixture(params=["file", "memory"])
@@ -115,6 +121,7 @@ def test_sys_exit_ends_the_job_and_not_the_child(queue: JobQueue) -> None:
         assert worker.running
 
 
+@pytest.mark.usefixtures("_impatient")
 @pytest.mark.parametrize(
     "function", [work.spin, work.sleep_long, work.sleep_in_a_coroutine, work.block_in_a_coroutine]
 )
@@ -128,6 +135,7 @@ def test_a_timeout_ends_the_run(queue: JobQueue, function: Any) -> None:
     assert first_line(record) == "TimeoutError: ran past its timeout of 0.3 s"
 
 
+@pytest.mark.usefixtures("_impatient")
 @pytest.mark.parametrize(
     "function", [work.swallow_every_exception, work.ignore_sigterm, work.hold_the_interpreter]
 )
@@ -139,15 +147,16 @@ def test_one_that_does_not_listen_is_killed(queue: JobQueue, function: Any) -> N
         assert ended(queue, after)["status"] == "completed"
 
 
+@pytest.mark.usefixtures("_impatient")
 def test_no_descendant_is_left(queue: JobQueue, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    job = queue.submit(
-        Job("family", work.with_a_hidden_family, {"path": str(pids)}, timeout=1, max_attempts=1)
-    )
+    job = queue.submit(Job("family", work.with_a_hidden_family, {"path": str(pids)}))
     with working(queue, kill_grace=0.2):
-        assert ended(queue, job)["status"] == "timeout"
+        wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"), "the family is there")
         left = [int(pid) for pid in pids.read_text().split()]
         assert len(left) == 2
+        assert queue.cancel(job, running=True)
+        assert ended(queue, job)["status"] == "cancelled"
         wait_until(lambda: not [pid for pid in left if family._stat(pid)], "the family is gone")
 
 
@@ -184,6 +193,7 @@ def test_one_that_looks_can_end_in_its_own_way(queue: JobQueue) -> None:
     assert (record["status"], record["result"]) == ("completed", "stopped in good order")
 
 
+@pytest.mark.usefixtures("frequent_upkeep")
 def test_a_request_outlives_its_run_only_until_the_next_upkeep(db: str) -> None:
     queue = JobQueue(db)
     job = queue.submit(Job("long", work.sleep_long))
@@ -457,6 +467,7 @@ def test_a_child_that_cannot_be_started_now_is_started_later(
         return real(self)
 
     monkeypatch.setattr(process.Process, "_start", start)
+    monkeypatch.setattr(processes, "_START_AGAIN", 100_000_000)
     with working(queue) as worker:
         first = ended(queue, queue.submit(Job("pid", work.pid)))["result"]
         fails[0] = True

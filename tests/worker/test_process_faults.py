@@ -19,7 +19,7 @@ from processes import wait_until
 from gigq import Job, JobQueue
 from gigq.store.base import Store
 from gigq.worker import family
-from gigq.worker.executors import process, processes
+from gigq.worker.executors import nursery, process
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="child processes need a POSIX system")
 
@@ -35,7 +35,7 @@ def queue(db: str) -> JobQueue:
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has been asked to stop gets a SIGTERM soon, and what does not leave is soon ended."""
     monkeypatch.setattr(process, "ASK", 0.2)
-    monkeypatch.setattr(processes, "_FAREWELL", 0.3)
+    monkeypatch.setattr(nursery, "_FAREWELL", 0.3)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_coroutines_do_not_keep_out_what_must_run_alone(make_crew: MakeCrew) -> 
     crew.dispatch(alone, plain)
 
     def met() -> bool:
-        if crew.number < 2000 and len(crew.executor._coroutines) < 50:
+        if crew.number < 2000 and len(crew.executor._dealer._coroutines) < 50:
             crew.dispatch(*[crew.call(executions.count_together) for _ in range(10)])  # there are always more
         return alone in crew.ended and plain in crew.ended
 

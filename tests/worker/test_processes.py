@@ -17,7 +17,7 @@ from processes import begun, wait_until, waiting
 
 from gigq import InvalidJob, Job, JobQueue, Worker, WorkerFailed
 from gigq.worker import family
-from gigq.worker.executors import process, processes
+from gigq.worker.executors import nursery, process
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="child processes need a POSIX system")
 
@@ -466,7 +466,7 @@ def test_a_child_that_cannot_be_started_now_is_started_later(
         return real(self)
 
     monkeypatch.setattr(process.Process, "_start", start)
-    monkeypatch.setattr(processes, "_START_AGAIN", 100_000_000)
+    monkeypatch.setattr(nursery, "_START_AGAIN", 100_000_000)
     with working(queue) as worker:
         first = ended(queue, queue.submit(Job("pid", work.pid)))["result"]
         fails[0] = True

@@ -13,7 +13,8 @@ from gigq.lease import Lease
 from gigq.worker import wire
 from gigq.worker.calls import Call
 from gigq.worker.desk import Desk
-from gigq.worker.executors.processes import CALLS, Processes
+from gigq.worker.executors.dealing import CALLS
+from gigq.worker.executors.processes import Processes
 from gigq.worker.executors.threads import AHEAD, Threads
 from gigq.worker.lanes import Lanes
 from gigq.worker.pace import Pace

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from gigq import codec, drawing
+from gigq import codec
 from gigq.clock import Clock, to_iso
 from gigq.status import JobStatus
 
 if TYPE_CHECKING:
+    from gigq import drawing
     from gigq.job import Job
     from gigq.store import Store
     from gigq.store.rows import NodeRow, Outcome, WorkflowRow
@@ -111,8 +112,11 @@ class SubmittedWorkflow:
         Raises:
             InvalidJob: There is no such form.
         """
+        from gigq import drawing
+
         drawing.check(form)
-        return drawing.draw(self.name, self._nodes(), form)
+        nodes = [drawing.Node(row.id, row.name, row.status, parents) for row, parents in self._nodes()]
+        return drawing.draw(self.name, nodes, form)
 
     def can_go_on(self) -> bool:
         """Whether a job runs, or will be run by a worker; False when all have ended, or wait for what will not come."""
@@ -147,8 +151,8 @@ class SubmittedWorkflow:
             cursor = page[-1].seq
             yield from page
 
-    def _nodes(self) -> list[drawing.Node]:
-        """What is to be drawn: the first of the jobs that unfold a map stands above its items, and for the others."""
+    def _nodes(self) -> list[tuple[NodeRow, list[str]]]:
+        """What is drawn, with ids of parents: of the jobs that unfold a map only the first, above all of its items."""
         store = self._queue._store
         rows: dict[str, NodeRow] = {}
         parents: dict[int, list[str]] = {}
@@ -168,11 +172,7 @@ class SubmittedWorkflow:
                 for item in mapped:
                     if item.id not in steps:
                         parents[item.seq] += steps[:1]
-        return [
-            drawing.Node(row.id, row.name, row.status, parents[row.seq])
-            for row in rows.values()
-            if row.id not in hidden
-        ]
+        return [(row, parents[row.seq]) for row in rows.values() if row.id not in hidden]
 
 
 class Results(Mapping[str, Any]):

@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, drawing, edges, ids, posting
+from gigq import callables, edges, ids, posting
 from gigq.clock import SYSTEM
 from gigq.errors import InvalidJob, WorkflowFailed
 from gigq.job import Job
 from gigq.task import TaskWrapper
 
 if TYPE_CHECKING:
+    from gigq import drawing
     from gigq.queue import JobQueue
     from gigq.submitted import Results
 
@@ -273,6 +274,8 @@ class Workflow:
         Raises:
             InvalidJob: There is no such form.
         """
+        from gigq import drawing
+
         self._tie_ends()
         nodes = [drawing.Node(job.id, job.name, None, job.dependencies) for job in self.jobs]
         return drawing.draw(self.name, nodes, form)

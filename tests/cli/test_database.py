@@ -14,6 +14,7 @@ import pytest
 from terminal import Gigq, MakeJob
 
 from gigq import JobQueue, Worker
+from gigq.store import migrations
 
 LEGACY = Path(__file__).parents[1] / "fixtures" / "legacy"
 
@@ -50,7 +51,7 @@ def test_info_says_what_is_in_the_file(
     assert lines["First created"] <= lines["Last created"]
     found = json.loads(gigq("db", "info", "--json").out)
     assert found["path"] == db
-    assert found["schema_version"] == 2
+    assert found["schema_version"] == migrations.NEWEST
     assert found["size"] > 0
     assert found["jobs"]["total"] == 2
     assert found["workers"] == []

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gigq import ids
+from gigq import retry as retrying
 from gigq.callables import bare
 from gigq.clock import SYSTEM, is_seconds, to_iso
 from gigq.errors import InvalidJob
@@ -34,6 +35,9 @@ class Job:
         *,
         on_parent_failure: OnParentFailure = "cancel",
         max_crashes: int = MAX_CRASHES,
+        retry: retrying.Policy | None = None,
+        retry_on: retrying.Errors | None = None,
+        fail_on: retrying.Errors | None = None,
     ) -> None:
         """
         Initialize a new job.
@@ -54,6 +58,11 @@ class Job:
             on_parent_failure: What happens when a parent ends badly: ``"cancel"`` this job too, ``"run"`` it
                 anyway (that parent's entry in ``parent_results`` is None), or ``"wait"``.
             max_crashes: How often its process may die under it before it is given up.
+            retry: In place of ``retry_delay``: seconds; a list of seconds, one for each attempt and the last one for all
+                others; ``Exponential(...)``; or a function of a module, ``(attempt, error) -> seconds``, None to give
+                up. ``max_attempts`` goes on to say how often.
+            retry_on: Exception classes (or their names); any other fails the job at once.
+            fail_on: Exception classes (or their names) that fail it at once; they win over ``retry_on``.
 
         Raises:
             InvalidJob: naming the argument that cannot be accepted.
@@ -71,6 +80,9 @@ class Job:
         self.retry_delay = retry_delay
         self.on_parent_failure = on_parent_failure
         self.max_crashes = max_crashes
+        self.retry = retry
+        self.retry_on = retry_on
+        self.fail_on = fail_on
         self.created_at = to_iso(SYSTEM.now())
         self.check()
 
@@ -133,6 +145,24 @@ class Job:
             )
         if not is_seconds(self.retry_delay):
             raise InvalidJob(f"{self._named}retry_delay: seconds from 0 up, not {self.retry_delay!r}")
+        self.retry_policy()
+
+    def retry_policy(self) -> str | None:
+        """What ``retry``, ``retry_on`` and ``fail_on`` say, as it is stored; None for nothing.
+
+        Raises:
+            InvalidJob: naming the field.
+        """
+        if self.retry is None and self.retry_on is None and self.fail_on is None:
+            return None
+        if self.retry is not None and self.retry_delay:
+            raise InvalidJob(
+                f"{self._named}retry: says how long to wait, and so does retry_delay; give one of them"
+            )
+        try:
+            return retrying.stored(self.retry, self.retry_on, self.fail_on)
+        except InvalidJob as error:
+            raise InvalidJob(f"{self._named}{error}") from None
 
     @property
     def _named(self) -> str:

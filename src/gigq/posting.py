@@ -80,6 +80,7 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         description=job.description,
         created_at=moment(job.created_at, "created_at", job),
         params=_params(job, max_params),
+        retry=job.retry_policy(),
     )
 
 

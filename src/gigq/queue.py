@@ -328,6 +328,7 @@ def _shown(record: dict[str, Any]) -> dict[str, Any]:
     record["params"] = codec.decode(record["params"])
     record["dependencies"] = codec.decode(record["dependencies"])
     record["result"] = codec.decode(record["result"])
+    record["retry"] = codec.decode(record["retry"])
     if record["progress"] is not None:
         run, done, total, message, at = codec.decode(record["progress"])
         told = {"run": run, "done": done, "total": total, "message": message, "updated_at": to_iso(at)}

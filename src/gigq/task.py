@@ -21,6 +21,9 @@ _OPTIONS = (
     "timeout",
     "description",
     "retry_delay",
+    "retry",
+    "retry_on",
+    "fail_on",
     "on_parent_failure",
     "max_crashes",
     "pass_parent_results",
@@ -107,8 +110,8 @@ def task(
         def my_job(x):
             return x * 2
 
-    Job options (priority, max_attempts, timeout, description, name, retry_delay, on_parent_failure, max_crashes,
-    pass_parent_results) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
+    Job options (priority, max_attempts, timeout, description, name, retry_delay, retry, retry_on, fail_on,
+    on_parent_failure, max_crashes, pass_parent_results) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
     """
     if fn is not None:
         return TaskWrapper(fn, **options)

@@ -84,6 +84,10 @@ def _show(found: dict[str, Any]) -> None:
         ("Completed", output.time(found["completed_at"])),
         ("Attempts", f"{found['attempts']} / {found['max_attempts']}"),
     ]
+    if policy := _policy(found):
+        pairs.append(("Retry", policy))
+    if found["status"] == JobStatus.PENDING.value and found["retry_after"] and found["executions"]:
+        pairs.append(("Next try", output.time(found["retry_after"])))
     if found["worker_id"]:
         pairs.append(("Worker", found["worker_id"]))
     if found["progress"]:
@@ -94,6 +98,14 @@ def _show(found: dict[str, Any]) -> None:
     output.fields(pairs)
     for line in harmless(rest).strip("\n").splitlines():
         output.say(f"  {line}".rstrip())
+
+
+def _policy(found: dict[str, Any]) -> str:
+    from gigq import retry
+
+    if found["retry"]:
+        return retry.in_words(found["retry"])
+    return f"after {found['retry_delay']:g} s" if found["retry_delay"] else ""
 
 
 def _progress(done: float, total: float | None, message: str | None, **_: Any) -> str:

@@ -85,6 +85,12 @@ Examples:
     metavar="SECONDS",
     help="Seconds before a failed run is repeated.  [default: 0]",
 )
+@click.option(
+    "--retry",
+    metavar="POLICY",
+    help="In place of --retry-delay: seconds ('30'), one delay for each attempt ('1,5,60'), 'exponential' or "
+    "'exponential:base=1,factor=2,cap=3600,jitter=no', or 'module.function', which is asked.",
+)
 @pass_settings
 def submit(settings: Settings, /, function: str, params: dict[str, Any], **options: Any) -> int:
     """Submit a function as a job.
@@ -121,6 +127,10 @@ def submit(settings: Settings, /, function: str, params: dict[str, Any], **optio
     return exits.OK
 
 
+_INSTEAD: dict[str, tuple[str, Any]] = {"retry": ("retry_delay", 0), "retry_delay": ("retry", None)}
+"""Flag -> what a @task may have declared in its place, and the value that takes it back."""
+
+
 def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
     """The job, with everything that can be refused refused before the database is touched.
 
@@ -142,6 +152,9 @@ def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
         job = found.to_job()
         for field, value in given.items():
             setattr(job, field, value)
+            other, nothing = _INSTEAD.get(field, (field, value))
+            if other not in given:
+                setattr(job, other, nothing)
     else:
         job = Job(**{"name": getattr(found, "__name__", "job"), "function": found, **given})
     job.params = params

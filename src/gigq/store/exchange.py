@@ -9,7 +9,7 @@ from gigq import ids
 from gigq.errors import GigQError, StoreError
 from gigq.lease import Lease
 from gigq.status import JobStatus, heed_stop
-from gigq.store import graph
+from gigq.store import graph, history
 from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json, decode_array
 
@@ -183,26 +183,7 @@ def _settle_others(tx: Transaction, settlements: list[Settlement], now: int) -> 
     )
     if tx.run("settle_ended", outcomes=outcomes, now=now) != len(settlements):
         raise LostLease
-    _record(tx, settlements)
-
-
-def _record(tx: Transaction, settlements: list[Settlement]) -> None:
-    runs = [
-        (
-            one.lease.seq,
-            one.lease.runs + 1,
-            one.lease.execution_id,
-            one.run,
-            one.started_at,
-            one.ended_at,
-            one.error,
-            one.lease.worker,
-        )
-        for one in settlements
-        if one.run is not None
-    ]
-    if runs:
-        tx.run("record_runs", runs=as_json(runs))
+    history.record(tx, settlements)
 
 
 def count(tx: Transaction, settled: Batch | None, claimed: Claimed | None) -> None:

@@ -80,6 +80,7 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+    retry: str | None = None
 
 
 class Exchanged(NamedTuple):

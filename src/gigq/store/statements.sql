@@ -10,13 +10,13 @@ status = 'pending' AND parents_left = 0 AND due_at IS NULL AND held_by IS NULL
 -- fragment: what a worker is told about a run, in the order of rows.Lease; its params follow.
 j.seq, j.id, j.queue, j.execution_id, j.name, j.function_module, j.function_name, j.script,
     j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes, j.timeout, j.retry_delay,
-    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async
+    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async, j.retry
 
 -- name: claim_columns
 -- fragment: the same of a run that is just being claimed, with the lease that claim_take gives it.
 j.seq, j.id, j.queue, :token || '-' || j.seq, j.name, j.function_module, j.function_name, j.script,
     j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes, j.timeout, j.retry_delay,
-    j.parents, j.pass_parent_results, j.wants_parents, :worker, :now, j.is_async
+    j.parents, j.pass_parent_results, j.wants_parents, :worker, :now, j.is_async, j.retry
 
 -- name: small_params
 -- fragment: params that travel with a claim; larger ones (bytes) are read when their job starts, or a claim of many
@@ -145,6 +145,28 @@ SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(va
     json_extract(value, '$[5]'), json_extract(value, '$[6]')
 FROM json_each(:runs)
 
+-- name: old_snoozes
+-- [job, run] of the snoozed runs of each job in :last, [job, run] too, up to that run.
+SELECT json_group_array(json_array(e.job, e.run))
+FROM json_each(:last) AS l CROSS JOIN execution AS e
+    ON e.job = json_extract(l.value, '$[0]') AND e.run <= json_extract(l.value, '$[1]')
+WHERE e.status = 'snoozed'
+
+-- name: drop_runs
+DELETE FROM execution WHERE (job, run) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:runs)
+)
+
+-- name: drop_output
+DELETE FROM output WHERE (job, run) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:runs)
+)
+
+-- name: count_dropped
+-- [job, runs] each.
+UPDATE job SET runs_dropped = runs_dropped + json_extract(d.value, '$[1]')
+FROM json_each(:jobs) AS d WHERE job.seq = json_extract(d.value, '$[0]')
+
 -- name: supersede
 -- A late run reported after somebody else had ended it.
 UPDATE execution SET status = 'superseded' WHERE job = :job AND id = :execution AND status != 'completed'
@@ -179,12 +201,12 @@ FROM json_each(:ids) AS i CROSS JOIN job AS j ON j.id = i.value
 -- name: kind_columns
 -- fragment: what many jobs of a submission have in common.
 queue, priority, function_module, function_name, script, on_parent_failure, pass_parent_results, wants_parents,
-    max_attempts, max_crashes, timeout, retry_delay, description, parents, is_async
+    max_attempts, max_crashes, timeout, retry_delay, description, parents, is_async, retry
 
 -- name: insert_job
 -- One job, bound by place, which takes a third of the time of insert_jobs with one. All its parents are open.
 INSERT INTO job ({kind_columns}, parents_left, id, name, created_at, updated_at, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
 
 -- name: insert_job_params
 -- The same for its params: half the time of insert_params with one.
@@ -206,7 +228,7 @@ WITH kind AS MATERIALIZED (
         json_extract(value, '$[8]') AS max_attempts, json_extract(value, '$[9]') AS max_crashes,
         json_extract(value, '$[10]') AS timeout, json_extract(value, '$[11]') AS retry_delay,
         json_extract(value, '$[12]') AS description, json_extract(value, '$[13]') AS parents,
-        json_extract(value, '$[14]') AS is_async
+        json_extract(value, '$[14]') AS is_async, json_extract(value, '$[15]') AS retry
     FROM json_each(:kinds)
 )
 INSERT INTO job (seq, id, name, created_at, updated_at, status, parents_left, {kind_columns})
@@ -546,8 +568,8 @@ LIMIT :limit
 
 -- name: wrong_runs
 -- Jobs whose history has another number of rows than they have ended runs.
-SELECT id, runs AS noted, (SELECT count(*) FROM execution AS e WHERE e.job = job.seq) AS really FROM job
-WHERE runs != (SELECT count(*) FROM execution AS e WHERE e.job = job.seq)
+SELECT id, runs - runs_dropped AS noted, (SELECT count(*) FROM execution AS e WHERE e.job = job.seq) AS really
+FROM job WHERE runs - runs_dropped != (SELECT count(*) FROM execution AS e WHERE e.job = job.seq)
 LIMIT :limit
 
 -- name: without_params

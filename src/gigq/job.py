@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gigq import ids
+from gigq import ids, queues, timing
 from gigq.callables import bare
 from gigq.clock import SYSTEM, to_iso
 from gigq.errors import InvalidJob
 from gigq.status import MAX_CRASHES, PARENT_POLICIES, OnParentFailure
 
-_LONGEST = 10 * 365 * 86400
-"""Seconds: ten years, above which a duration is surely a mistake (and would overflow in a century or two)."""
-_SEQUENCE, _NUMBER = (list, tuple), (int, float)
+_SEQUENCE = (list, tuple)
 
 
 class Job:
@@ -37,6 +34,11 @@ class Job:
         *,
         on_parent_failure: OnParentFailure = "cancel",
         max_crashes: int = MAX_CRASHES,
+        queue: str = queues.DEFAULT,
+        run_at: timing.Moment | None = None,
+        delay: timing.Duration | None = None,
+        expires: timing.Duration | timing.Moment | None = None,
+        deadline: timing.Duration | timing.Moment | None = None,
     ) -> None:
         """
         Initialize a new job.
@@ -57,6 +59,13 @@ class Job:
             on_parent_failure: What happens when a parent ends badly: ``"cancel"`` this job too, ``"run"`` it
                 anyway (that parent's entry in ``parent_results`` is None), or ``"wait"``.
             max_crashes: How often its process may die under it before it is given up.
+            queue: Which queue it waits in; a worker serves all of them, or those that it names.
+            run_at: Not before this moment: a datetime or ISO 8601 text, in local time if it has no offset.
+            delay: Not before so long after it is submitted: seconds or a timedelta.
+            expires: Never started from this moment on (a datetime or ISO 8601 text), or from so long after it is
+                submitted (seconds or a timedelta); then it is cancelled.
+            deadline: The same for its end, over all attempts and waits: from then on it is stopped, and not tried
+                again; its status is timeout.
 
         Raises:
             InvalidJob: naming the argument that cannot be accepted.
@@ -74,6 +83,11 @@ class Job:
         self.retry_delay = retry_delay
         self.on_parent_failure = on_parent_failure
         self.max_crashes = max_crashes
+        self.queue = queue
+        self.run_at = run_at
+        self.delay = delay
+        self.expires = expires
+        self.deadline = deadline
         self.created_at = to_iso(SYSTEM.now())
         self.check()
 
@@ -85,6 +99,9 @@ class Job:
         """
         self._check_text()
         self._check_numbers()
+        if self.queue != queues.DEFAULT:
+            queues.check_name(self.queue, whose=self._named)
+        timing.check(self)
         if not callable(self.function) and not (isinstance(self.function, str) and self.function):
             raise InvalidJob(
                 f"{self._named}function: a function or the text 'module.function', not {self.function!r}"
@@ -130,11 +147,11 @@ class Job:
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
                 wanted = "a whole number" if field == "priority" else "a whole number of at least 1"
                 raise InvalidJob(f"{self._named}{field}: {wanted} is needed, not {value!r}")
-        if self.timeout is not None and not (_is_duration(self.timeout) and self.timeout > 0):
+        if self.timeout is not None and not (timing.is_seconds(self.timeout) and self.timeout > 0):
             raise InvalidJob(
                 f"{self._named}timeout: seconds above 0, or None for no limit, not {self.timeout!r}"
             )
-        if not _is_duration(self.retry_delay):
+        if not timing.is_seconds(self.retry_delay):
             raise InvalidJob(f"{self._named}retry_delay: seconds from 0 up, not {self.retry_delay!r}")
 
     @property
@@ -143,12 +160,6 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.id}>"
-
-
-def _is_duration(value: Any) -> bool:
-    if not isinstance(value, _NUMBER) or isinstance(value, bool):
-        return False
-    return math.isfinite(value) and 0 <= value <= _LONGEST
 
 
 def _all_text(values: Iterable[Any]) -> bool:

@@ -7,7 +7,9 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from gigq.lease import Lease
+from gigq.queues import Serving
 from gigq.store.sidecar import Life
+from gigq.timing import NO_TIMES, Times
 
 
 class Settlement(Struct, array_like=True, gc=False):
@@ -61,6 +63,19 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+    times: Times = NO_TIMES
+
+
+class QueueRow(NamedTuple):
+    """A queue, its settings, and what is in it."""
+
+    name: str
+    paused_at: int | None
+    reason: str | None
+    concurrency: int | None
+    ageing: int | None
+    jobs: dict[str, int]
+    """Status -> jobs in it; a status without jobs is absent."""
 
 
 class Exchanged(NamedTuple):
@@ -112,6 +127,7 @@ class Who(Protocol):
     """How a process introduces its worker."""
 
     worker_id: str
+    serving: Serving
     pid: int
     birth: str | None
     host: str

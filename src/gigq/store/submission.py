@@ -160,6 +160,7 @@ def _kind(job: NewJob) -> tuple[object, ...]:
         job.description,
         len(job.dependencies),
         job.is_async,
+        *job.times,
     )
 
 

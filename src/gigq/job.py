@@ -99,7 +99,7 @@ class Job:
         """
         self._check_text()
         self._check_numbers()
-        if self.queue != queues.DEFAULT:
+        if self.queue is not queues.DEFAULT:
             queues.check_name(self.queue, whose=self._named)
         timing.check(self)
         if not callable(self.function) and not (isinstance(self.function, str) and self.function):

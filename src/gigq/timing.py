@@ -44,6 +44,9 @@ class Times(NamedTuple):
 NO_TIMES = Times()
 
 
+_MOMENT = "a datetime or an ISO 8601 time such as 2026-01-31T12:00:00"
+
+
 class _Time(NamedTuple):
     """A time that a job declares."""
 
@@ -70,7 +73,7 @@ def check(job: Declared) -> None:
     Raises:
         InvalidJob: naming the field.
     """
-    if _has_none(job):
+    if job.run_at is None and job.delay is None and job.expires is None and job.deadline is None:
         return
     start, ends = _declared(job)
     for end in ends:
@@ -84,21 +87,18 @@ def times_of(job: Declared, now: int) -> Times:
     Raises:
         InvalidJob: it could never start; or as :func:`check`.
     """
-    if _has_none(job):
+    if job.run_at is None and job.delay is None and job.expires is None and job.deadline is None:
         return NO_TIMES
     start, ends = _declared(job)
-    if start is not None:
+    due_at = None
+    if start is not None and start.at(now) > now:
+        due_at = start.at(now)
         for end in ends:
             _refuse_never(job, start, end, now)
-    due_at = None if start is None or start.at(now) <= now else start.at(now)
     at = {end.field: end.at(now) for end in ends}
     deadline_at = at.get("deadline")
     deadline = None if deadline_at is None or deadline_at <= now else deadline_at - now
     return Times(due_at, at.get("expires"), deadline_at, deadline, min(at.values(), default=None))
-
-
-def _has_none(job: Declared) -> bool:
-    return job.run_at is None and job.delay is None and job.expires is None and job.deadline is None
 
 
 def _declared(job: Declared) -> tuple[_Time | None, list[_Time]]:
@@ -107,31 +107,30 @@ def _declared(job: Declared) -> tuple[_Time | None, list[_Time]]:
         raise InvalidJob(f"job {job.name!r}: delay: cannot be beside run_at; both say when it may start")
     start = None
     if job.run_at is not None:
-        start = _moment(job, "run_at", job.run_at)
+        start = _moment(job, "run_at", job.run_at, _MOMENT)
     elif job.delay is not None:
         start = _duration(job, "delay", job.delay, "seconds from 0 up or a timedelta")
     ends = []
     for field, value in (("expires", job.expires), ("deadline", job.deadline)):
+        wanted = f"seconds above 0, a timedelta, {_MOMENT}"
         if isinstance(value, datetime | str):
-            ends.append(_moment(job, field, value))
+            ends.append(_moment(job, field, value, wanted))
         elif value is not None:
-            wanted = "seconds above 0, a timedelta, a datetime or ISO 8601 text"
-            end = _duration(job, field, value, wanted)
-            if end.micros == 0:
-                raise InvalidJob(f"job {job.name!r}: {field}: {wanted} is needed, not {value!r}")
-            ends.append(end)
+            ends.append(_duration(job, field, value, wanted))
+            if not ends[-1].micros:
+                raise _needed(job, field, wanted, value)
     return start, ends
 
 
 def _duration(job: Declared, field: str, value: object, wanted: str) -> _Time:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if not is_seconds(seconds):
-        raise InvalidJob(f"job {job.name!r}: {field}: {wanted} is needed, not {value!r:.100}")
+        raise _needed(job, field, wanted, value)
     assert isinstance(seconds, int | float)  # noqa: S101 - just checked
     return _Time(field, value, from_seconds(seconds), is_moment=False)
 
 
-def _moment(job: Declared, field: str, value: object) -> _Time:
+def _moment(job: Declared, field: str, value: object, wanted: str) -> _Time:
     try:
         if isinstance(value, datetime):
             return _Time(field, value, from_datetime(value), is_moment=True)
@@ -139,10 +138,11 @@ def _moment(job: Declared, field: str, value: object) -> _Time:
             return _Time(field, value, from_iso(value), is_moment=True)
     except (ValueError, OverflowError, OSError):
         pass
-    raise InvalidJob(
-        f"job {job.name!r}: {field}: a datetime or an ISO 8601 time such as 2026-01-31T12:00:00 is needed, "
-        f"not {value!r:.100}"
-    )
+    raise _needed(job, field, wanted, value)
+
+
+def _needed(job: Declared, field: str, wanted: str, value: object) -> InvalidJob:
+    return InvalidJob(f"job {job.name!r}: {field}: {wanted} is needed, not {value!r:.100}")
 
 
 def _refuse_never(job: Declared, start: _Time, end: _Time, now: int) -> None:

@@ -55,6 +55,21 @@ class Claimed(NamedTuple):
         return read[0] if len(read) == 1 else [lease for part in read for lease in part]
 
 
+class Outlook(NamedTuple):
+    """What a transaction would find to do, at one look."""
+
+    due_at: int | None
+    """When the next pending job is due; microseconds UTC."""
+    ends_at: int | None
+    """When the next one is over; None if no pending job ever is."""
+    unfinished: int
+    first: str | None
+    """The first of the queues with ready jobs, by name."""
+    last: str | None
+    any_settings: int
+    """Whether any queue is paused, limited, or ages its jobs."""
+
+
 class _Ready(NamedTuple):
     """A queue with ready jobs, and room for some."""
 
@@ -65,18 +80,18 @@ class _Ready(NamedTuple):
     """Microseconds after which a waiting job counts as one priority higher."""
 
 
+def look(tx: Transaction) -> Outlook:
+    """What there is to do."""
+    row = tx.row("peek")
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return Outlook(*row)
+
+
 # -- what is over while it is pending ------------------------------------------------------------------------------
 
 
-def expire(tx: Transaction, now: int, limit: int) -> bool | None:
-    """End pending jobs that may not be started any more; None if no pending job can ever be one.
-
-    Returns:
-        Whether that were all: else nothing may be claimed yet.
-    """
-    ends_at = tx.value("next_end")
-    if ends_at is None or ends_at > now:
-        return None if ends_at is None else True
+def expire(tx: Transaction, now: int, limit: int) -> bool:
+    """End pending jobs that may not be started any more; whether that were all."""
     ending = tx.array("ending", int, now=now, limit=limit)
     jobs = as_json(ending)
     tx.run("count_jobs", jobs=jobs, sign=-1)
@@ -89,15 +104,17 @@ def expire(tx: Transaction, now: int, limit: int) -> bool | None:
 # -- what is next --------------------------------------------------------------------------------------------------
 
 
-def is_any_ready(tx: Transaction, serving: Serving) -> bool:
+def is_any_ready(tx: Transaction, serving: Serving, outlook: Outlook) -> bool:
     """Whether a worker would find something to claim."""
+    if outlook.first is None or (serving.serves_others and not outlook.any_settings):
+        return outlook.first is not None
     if serving.named and _of_named(tx, serving, "[]"):
         return True
     return serving.serves_others and tx.value("ready_from", after="", leaving="[]", limit=1) != "[]"
 
 
 def claim(
-    tx: Transaction, what: Claim, now: int, leaving: dict[str, int], *, may_end: bool
+    tx: Transaction, what: Claim, now: int, outlook: Outlook, leaving: dict[str, int]
 ) -> Claimed | None:
     """Put the best ready jobs under a lease; the caller counts them.
 
@@ -105,16 +122,21 @@ def claim(
         tx: the transaction in which all that is over by ``now`` was ended.
         what: how many, and of which queues.
         now: microseconds UTC.
+        outlook: what there is, at this point of the transaction.
         leaving: queue -> how many runs still count in it that have ended.
-        may_end: whether any pending job has a moment at which it is over.
     """
+    if outlook.first is None:
+        return None
     serving = what.serving
+    taker = _Taker(tx, what, now, may_end=outlook.ends_at is not None)
+    if serving.is_everything and outlook.first == outlook.last and not outlook.any_settings:
+        taker.take([_Ready(outlook.first, None, None)], taker.left)
+        return taker.claimed if taker.claimed.leases else None
     groups: dict[str, list[_Ready]] = {}
     for ready in _ready(tx, serving, leaving):
         groups.setdefault(serving.entry_of(ready.queue), []).append(ready)
     present = [entry for entry in serving.entries if entry in groups]
     serving.begin(present)
-    taker = _Taker(tx, what, now, may_end=may_end)
     while present and taker.left > 0:
         for entry, share in serving.shares(present, taker.left):
             got = taker.take(groups[entry], share)

@@ -41,12 +41,15 @@ CASE WHEN length(p.body) <= 32768 THEN p.body END
     WHERE e.child = job.seq AND {edge_is_open})
 
 -- name: peek
--- What an idle worker asks beside what is ready: when is the next job due, when does the next one end that is still
--- pending, is graph work left over?
+-- What an idle worker asks, and each exchange: when is the next job due, when does the next one end that is still
+-- pending, is graph work left over, the first and the last queue with ready jobs, does any queue have settings?
 SELECT
     (SELECT due_at FROM job INDEXED BY job_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
     ({next_end}),
-    EXISTS (SELECT 1 FROM unfinished)
+    EXISTS (SELECT 1 FROM unfinished),
+    (SELECT queue FROM job INDEXED BY job_ready WHERE {ready_where} ORDER BY queue LIMIT 1),
+    (SELECT queue FROM job INDEXED BY job_ready WHERE {ready_where} ORDER BY queue DESC LIMIT 1),
+    EXISTS (SELECT 1 FROM queue)
 
 -- name: next_end
 -- When the first of the pending jobs ends that have such a moment.
@@ -323,7 +326,7 @@ INSERT INTO counts (queue, status, n) VALUES (?, 'pending', 1)
 ON CONFLICT (queue, status) DO UPDATE SET n = n + 1
 
 -- name: insert_jobs
--- [id, name, created_at, place in :kinds] each; :kinds has [the kind_columns] each, so that they are taken out of the
+-- [id, name, created_at, place in :kinds] each; :kinds has [the kind_columns, the last five as one] each, so that they are taken out of the
 -- JSON once and not for every job. All parents are open.
 WITH kind AS MATERIALIZED (
     SELECT key AS place, json_extract(value, '$[0]') AS queue, json_extract(value, '$[1]') AS priority,
@@ -333,9 +336,9 @@ WITH kind AS MATERIALIZED (
         json_extract(value, '$[8]') AS max_attempts, json_extract(value, '$[9]') AS max_crashes,
         json_extract(value, '$[10]') AS timeout, json_extract(value, '$[11]') AS retry_delay,
         json_extract(value, '$[12]') AS description, json_extract(value, '$[13]') AS parents,
-        json_extract(value, '$[14]') AS is_async, json_extract(value, '$[15]') AS due_at,
-        json_extract(value, '$[16]') AS expires_at, json_extract(value, '$[17]') AS deadline_at,
-        json_extract(value, '$[18]') AS deadline, json_extract(value, '$[19]') AS ends_at
+        json_extract(value, '$[14]') AS is_async, json_extract(value, '$[15][0]') AS due_at,
+        json_extract(value, '$[15][1]') AS expires_at, json_extract(value, '$[15][2]') AS deadline_at,
+        json_extract(value, '$[15][3]') AS deadline, json_extract(value, '$[15][4]') AS ends_at
     FROM json_each(:kinds)
 )
 INSERT INTO job (seq, id, name, created_at, updated_at, status, parents_left, {kind_columns})

@@ -23,11 +23,10 @@ class Work(Verbs):
     def peek(self, serving: Serving = EVERYTHING) -> Peek:
         """What an exchange would find for a worker."""
         with self._reading() as tx:
-            row = tx.row("peek")
-            assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-            due_at, ends_at, unfinished = row
-            moments = [moment for moment in (due_at, ends_at) if moment is not None]
-            return Peek(claiming.is_any_ready(tx, serving), min(moments, default=None), bool(unfinished))
+            outlook = claiming.look(tx)
+            ready = claiming.is_any_ready(tx, serving, outlook)
+            moments = [moment for moment in (outlook.due_at, outlook.ends_at) if moment is not None]
+            return Peek(ready, min(moments, default=None), bool(outlook.unfinished))
 
     def exchange(
         self,
@@ -77,13 +76,20 @@ class Work(Verbs):
     def _move_on(
         self, tx: Transaction, settled: Batch | None, claim: Claim | None, now: int
     ) -> Claimed | None:
-        graph.go_on(tx, now)
-        all_ended = claiming.expire(tx, now, PIECE)
-        tx.run("promote", now=now, limit=PIECE)
+        outlook = claiming.look(tx)
+        is_over = outlook.ends_at is not None and outlook.ends_at <= now
+        is_due = outlook.due_at is not None and outlook.due_at <= now
+        if outlook.unfinished:
+            graph.go_on(tx, now)
+        all_ended = not is_over or claiming.expire(tx, now, PIECE)
+        if is_due:
+            tx.run("promote", now=now, limit=PIECE)
         claimed = None
-        if claim is not None and claim.wants and all_ended is not False:
+        if claim is not None and claim.wants and all_ended:
+            if outlook.unfinished or is_over or is_due:
+                outlook = claiming.look(tx)
             leaving = settled.leaving() if settled is not None else {}
-            claimed = claiming.claim(tx, claim, now, leaving, may_end=all_ended is not None)
+            claimed = claiming.claim(tx, claim, now, outlook, leaving)
         exchange.count(tx, settled, claimed)
         return claimed
 
@@ -91,7 +97,7 @@ class Work(Verbs):
         """End pending jobs that are over, where no exchange does; whether there were any."""
         with self._reading() as tx:
             ends_at = tx.value("next_end")
-        if ends_at is None or ends_at > now:
+        if ends_at is None or ends_at > now:  # unused, one look at an empty index
             return False
         with self._writing() as tx:
             claiming.expire(tx, now, PIECE)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from gigq import log, timing
-from gigq.clock import SECOND, Clock, from_seconds, to_iso
+from gigq import log
+from gigq.clock import SECOND, Clock, microseconds, to_iso
 from gigq.errors import InvalidJob
 from gigq.queues import check_name
 from gigq.status import JobStatus
@@ -107,10 +107,10 @@ class QueueControls:
             InvalidJob: An argument cannot be accepted.
         """
         check_name(name, "name")
-        seconds = every.total_seconds() if isinstance(every, timedelta) else every
-        if seconds is not None and not (timing.is_seconds(seconds) and from_seconds(seconds) > 0):
+        ageing = microseconds(every)
+        if every is not None and not ageing:
             raise InvalidJob(f"every: seconds above 0, a timedelta, or None for never, not {every!r}")
-        self._store.age(name, None if seconds is None else from_seconds(seconds))
+        self._store.age(name, ageing)
 
     def queues(self) -> list[dict[str, Any]]:
         """

@@ -7,7 +7,7 @@ from typing import Any
 
 from gigq import ids, queues, timing
 from gigq.callables import bare
-from gigq.clock import SYSTEM, to_iso
+from gigq.clock import SYSTEM, is_seconds, to_iso
 from gigq.errors import InvalidJob
 from gigq.status import MAX_CRASHES, PARENT_POLICIES, OnParentFailure
 
@@ -147,11 +147,11 @@ class Job:
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
                 wanted = "a whole number" if field == "priority" else "a whole number of at least 1"
                 raise InvalidJob(f"{self._named}{field}: {wanted} is needed, not {value!r}")
-        if self.timeout is not None and not (timing.is_seconds(self.timeout) and self.timeout > 0):
+        if self.timeout is not None and not (is_seconds(self.timeout) and self.timeout > 0):
             raise InvalidJob(
                 f"{self._named}timeout: seconds above 0, or None for no limit, not {self.timeout!r}"
             )
-        if not timing.is_seconds(self.retry_delay):
+        if not is_seconds(self.retry_delay):
             raise InvalidJob(f"{self._named}retry_delay: seconds from 0 up, not {self.retry_delay!r}")
 
     @property

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
-from gigq.clock import SECOND, from_datetime, from_iso, from_seconds
+from gigq.clock import SECOND, from_datetime, from_iso, microseconds
 from gigq.errors import InvalidJob
 
 Moment = datetime | str
 """A datetime, or ISO 8601 text; without an offset it is local time."""
 Duration = float | timedelta
 """Seconds, or a timedelta."""
-
-LONGEST = 10 * 365 * 86400
-"""Seconds: ten years, above which a duration is surely a mistake (and would overflow in a century or two)."""
 
 
 class Declared(Protocol):
@@ -58,13 +54,6 @@ class _Time(NamedTuple):
 
     def at(self, now: int) -> int:
         return self.micros if self.is_moment else now + self.micros
-
-
-def is_seconds(value: object) -> bool:
-    """Whether it is a number of seconds from 0 up to ten years."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return math.isfinite(value) and 0 <= value <= LONGEST
 
 
 def check(job: Declared) -> None:
@@ -123,11 +112,10 @@ def _declared(job: Declared) -> tuple[_Time | None, list[_Time]]:
 
 
 def _duration(job: Declared, field: str, value: object, wanted: str) -> _Time:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if not is_seconds(seconds):
+    micros = microseconds(value)
+    if micros is None:
         raise _needed(job, field, wanted, value)
-    assert isinstance(seconds, int | float)  # noqa: S101 - just checked
-    return _Time(field, value, from_seconds(seconds), is_moment=False)
+    return _Time(field, value, micros, is_moment=False)
 
 
 def _moment(job: Declared, field: str, value: object, wanted: str) -> _Time:

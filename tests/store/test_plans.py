@@ -23,7 +23,7 @@ from gigq.store.connections import connect
 # Statement -> what it goes through: ``alias:index``, where ``key`` is the primary key; ``alias:scan`` for all of a
 # table (small ones only, or one row of it); ``sort:...`` for a sort by hand. What is not listed must not happen.
 PLANS = {
-    "peek": "job:job_due job:job_ends unfinished:scan",
+    "peek": "job:job_due job:job_ends job:job_ready queue:scan unfinished:scan",
     "next_end": "job:job_ends",
     "ending": "job:job_ends",
     "expire": "job:key",

@@ -47,8 +47,8 @@ SELECT
     (SELECT due_at FROM job INDEXED BY job_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
     ({next_end}),
     EXISTS (SELECT 1 FROM unfinished),
-    (SELECT queue FROM job INDEXED BY job_ready WHERE {ready_where} ORDER BY queue LIMIT 1),
-    (SELECT queue FROM job INDEXED BY job_ready WHERE {ready_where} ORDER BY queue DESC LIMIT 1),
+    (SELECT queue FROM job INDEXED BY job_ready WHERE queue > '' AND {ready_where} ORDER BY queue LIMIT 1),
+    (SELECT queue FROM job INDEXED BY job_ready WHERE queue > '' AND {ready_where} ORDER BY queue DESC LIMIT 1),
     EXISTS (SELECT 1 FROM queue)
 
 -- name: next_end

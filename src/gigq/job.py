@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gigq import ids
+from gigq import ids, queues, timing
 from gigq import retry as retrying
 from gigq.callables import bare
 from gigq.clock import SYSTEM, is_seconds, to_iso
@@ -38,6 +38,11 @@ class Job:
         retry: retrying.Policy | None = None,
         retry_on: retrying.Errors | None = None,
         fail_on: retrying.Errors | None = None,
+        queue: str = queues.DEFAULT,
+        run_at: timing.Moment | None = None,
+        delay: timing.Duration | None = None,
+        expires: timing.Duration | timing.Moment | None = None,
+        deadline: timing.Duration | timing.Moment | None = None,
     ) -> None:
         """
         Initialize a new job.
@@ -63,6 +68,13 @@ class Job:
                 up. ``max_attempts`` goes on to say how often.
             retry_on: Exception classes (or their names); any other fails the job at once.
             fail_on: Exception classes (or their names) that fail it at once; they win over ``retry_on``.
+            queue: Which queue it waits in; a worker serves all of them, or those that it names.
+            run_at: Not before this moment: a datetime or ISO 8601 text, in local time if it has no offset.
+            delay: Not before so long after it is submitted: seconds or a timedelta.
+            expires: Never started from this moment on (a datetime or ISO 8601 text), or from so long after it is
+                submitted (seconds or a timedelta); then it is cancelled.
+            deadline: The same for its end, over all attempts and waits: from then on it is stopped, and not tried
+                again; its status is timeout.
 
         Raises:
             InvalidJob: naming the argument that cannot be accepted.
@@ -83,6 +95,11 @@ class Job:
         self.retry = retry
         self.retry_on = retry_on
         self.fail_on = fail_on
+        self.queue = queue
+        self.run_at = run_at
+        self.delay = delay
+        self.expires = expires
+        self.deadline = deadline
         self.created_at = to_iso(SYSTEM.now())
         self.check()
 
@@ -94,6 +111,9 @@ class Job:
         """
         self._check_text()
         self._check_numbers()
+        if self.queue is not queues.DEFAULT:
+            queues.check_name(self.queue, whose=self._named)
+        timing.check(self)
         if not callable(self.function) and not (isinstance(self.function, str) and self.function):
             raise InvalidJob(
                 f"{self._named}function: a function or the text 'module.function', not {self.function!r}"

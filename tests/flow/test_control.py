@@ -119,7 +119,7 @@ def test_a_run_that_was_asked_to_stop_does_not_come_again(
     queue: JobQueue, clock: TurnedClock, kind: str
 ) -> None:
     """Its worker has not looked yet, when the function says that it wants another run."""
-    from gigq.store.exchange import Claim
+    from gigq.store.claiming import Claim
 
     job = queue.submit(Job("one", controls.say, {"kind": kind}))
     [lease] = queue._store.exchange([], Claim(1, 1), clock.now()).claimed

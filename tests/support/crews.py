@@ -153,4 +153,5 @@ _FACTS: dict[str, Any] = {
     "claimed_at": None,
     "is_async": None,
     "retry": None,
+    "deadline_at": None,
 }

@@ -10,9 +10,10 @@ from clocks import TurnedClock
 
 from gigq.clock import SECOND
 from gigq.lease import Lease
+from gigq.queues import Serving
 from gigq.status import End
 from gigq.store import Store, open_file, open_memory
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 from gigq.store.rows import Exchanged, NewJob, Settlement
 from gigq.worker import settling
 
@@ -90,7 +91,7 @@ class Hands:
         return lease
 
     def exchange(self, settlements: list[Settlement], want: int = 0, queue: str = "default") -> Exchanged:
-        claim = Claim(1, want, queue) if want else None
+        claim = Claim(1, want, Serving([queue])) if want else None
         return self.store.exchange(settlements, claim, self.clock.now())
 
     def outcome(

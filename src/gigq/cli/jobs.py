@@ -21,6 +21,7 @@ _DAY = 86_400_000_000
 _OTHERS = 65
 """Columns that a list needs beside ids and names; in a narrower terminal each job takes two lines."""
 _NAME = 30
+_TIMES = {"Not before": "run_at", "Expires": "expires_at", "Deadline": "deadline_at"}
 
 
 def find(settings: Settings, queue: JobQueue | None, text: str) -> str | None:
@@ -78,6 +79,7 @@ def _show(found: dict[str, Any]) -> None:
     pairs = [
         ("Job", f"{found['name']} ({found['id']})"),
         ("Status", found["status"]),
+        ("Queue", found["queue"]),
         ("Created", output.time(found["created_at"])),
         ("Updated", output.time(found["updated_at"])),
         ("Started", output.time(found["started_at"])),
@@ -88,6 +90,7 @@ def _show(found: dict[str, Any]) -> None:
         pairs.append(("Retry", policy))
     if found["status"] == JobStatus.PENDING.value and found["retry_after"] and found["executions"]:
         pairs.append(("Next try", output.time(found["retry_after"])))
+    pairs += [(word, output.time(found[key])) for word, key in _TIMES.items() if found[key]]
     if found["worker_id"]:
         pairs.append(("Worker", found["worker_id"]))
     if found["progress"]:

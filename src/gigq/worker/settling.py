@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gigq import log, retry
-from gigq.clock import SECOND
+from gigq.clock import SECOND, to_iso
 from gigq.lease import Lease
 from gigq.status import CANCELLED, NOT_BEGUN, End, JobStatus, settle
 from gigq.store.rows import Settlement
@@ -88,6 +88,10 @@ def decide(
 
 
 def timeout_error(lease: Lease) -> str:
+    """What a run is told that took too long."""
+    by = (lease.claimed_at or 0) + (lease.timeout or 0)
+    if lease.deadline_at is not None and by >= lease.deadline_at:
+        return f"TimeoutError: ran past its deadline of {to_iso(lease.deadline_at)}"
     return f"TimeoutError: ran past its timeout of {(lease.timeout or 0) / SECOND:g} s"
 
 

@@ -95,6 +95,18 @@ def _requeue(case: Case) -> bool:
     return case.queue.requeue_job(case.id)
 
 
+def _give_way(case: Case) -> bool:
+    """A requeue, while another job has its unique key."""
+    case.queue.submit(Job("other", jobs.nothing, unique_key="key"))
+    with case.store.engine.writing() as connection:
+        connection.execute(
+            "UPDATE job SET unique_key = 'key', unique_states = 'pending,running' WHERE id = ?", (case.id,)
+        )
+    case.before = case.record
+    assert not case.queue.requeue_job(case.id)
+    return case.record != case.before
+
+
 def _expire(case: Case) -> bool:
     case.hold()
     case.store.fail_held(SECOND, case.clock.now())
@@ -106,6 +118,7 @@ MOVES: dict[Move, Callable[[Case], bool]] = {
     "cancel": _cancel,
     "requeue": _requeue,
     "hold_expires": _expire,
+    "give_way": _give_way,
 }
 
 

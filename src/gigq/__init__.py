@@ -27,6 +27,7 @@ from gigq.log import setup_logging
 from gigq.queue import JobQueue
 from gigq.status import JobStatus
 from gigq.task import TaskWrapper, task
+from gigq.unique import Unique
 from gigq.workflow import Workflow
 
 __version__ = "0.6.0"
@@ -72,6 +73,7 @@ __all__ = [
     "StoreVersion",
     "TaskWrapper",
     "TooManyAbandoned",
+    "Unique",
     "UnknownParent",
     "Worker",
     "WorkerFailed",

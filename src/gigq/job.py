@@ -11,6 +11,7 @@ from gigq.callables import bare
 from gigq.clock import SYSTEM, to_iso
 from gigq.errors import InvalidJob
 from gigq.status import MAX_CRASHES, PARENT_POLICIES, OnParentFailure
+from gigq.unique import Unique, declared
 
 _LONGEST = 10 * 365 * 86400
 """Seconds: ten years, above which a duration is surely a mistake (and would overflow in a century or two)."""
@@ -37,6 +38,8 @@ class Job:
         *,
         on_parent_failure: OnParentFailure = "cancel",
         max_crashes: int = MAX_CRASHES,
+        unique_key: str | None = None,
+        unique: Unique | bool | None = None,
     ) -> None:
         """
         Initialize a new job.
@@ -57,6 +60,8 @@ class Job:
             on_parent_failure: What happens when a parent ends badly: ``"cancel"`` this job too, ``"run"`` it
                 anyway (that parent's entry in ``parent_results`` is None), or ``"wait"``.
             max_crashes: How often its process may die under it before it is given up.
+            unique_key: While a job with this text is pending or running, there is no other.
+            unique: True for a key made from the function and the params; a :class:`Unique` says more.
 
         Raises:
             InvalidJob: naming the argument that cannot be accepted.
@@ -74,6 +79,8 @@ class Job:
         self.retry_delay = retry_delay
         self.on_parent_failure = on_parent_failure
         self.max_crashes = max_crashes
+        self.unique_key = unique_key
+        self.unique = unique
         self.created_at = to_iso(SYSTEM.now())
         self.check()
 
@@ -101,6 +108,8 @@ class Job:
             raise InvalidJob(
                 f"{self._named}on_parent_failure: one of {', '.join(PARENT_POLICIES)}, not {self.on_parent_failure!r}"
             )
+        if self.unique is not None or self.unique_key is not None:
+            declared(self.unique, self.unique_key, self._named)
 
     def _check_text(self) -> None:
         if self._is_plain_text():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gigq.store import Store
     from gigq.store.connections import Durability
+    from gigq.store.rows import NewJob
 
 
 class JobQueue:
@@ -70,26 +71,38 @@ class JobQueue:
         if initialize and not callables.loading_script():
             self._initialize_db()
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: Job, *, connection: sqlite3.Connection | None = None) -> str:
         """
         Submit a job to the queue.
 
         Args:
             job: The job to submit.
+            connection: Of your own, to the file of this queue: the job becomes a part of the transaction on it, and is
+                in the queue when you commit that.
 
         Returns:
-            The ID of the submitted job.
+            The ID of the submitted job; of a unique one that meets another with its key, the ID of that.
 
         Raises:
-            InvalidJob: The job cannot be accepted (DuplicateJob, UnknownParent and InvalidValue are kinds of it).
+            InvalidJob: The job cannot be accepted (DuplicateJob, UnknownParent and InvalidValue are kinds of it), or
+                the connection is to another file, or in no transaction.
             StoreError: It could not be stored. Either way nothing was written.
         """
         callables.end_load()
-        self._store.submit(posting.rows([job], self.max_params), self.clock.now())
+        met = self._post(posting.rows([job], self.max_params), connection)
+        if job.id in met:
+            log.not_submitted(job.name, met[job.id])
+            return met[job.id]
         log.submitted(job.id, job.name)
         return job.id
 
-    def submit_many(self, jobs: Iterable[Job]) -> list[str]:
+    def _post(self, rows: list[NewJob], connection: sqlite3.Connection | None) -> dict[str, str]:
+        """Id of a job that was not submitted -> id of the one that has its unique key."""
+        if connection is None:
+            return self._store.submit(rows, self.clock.now())
+        return self._store.submit_within(connection, rows, self.clock.now())
+
+    def submit_many(self, jobs: Iterable[Job], *, connection: sqlite3.Connection | None = None) -> list[str]:
         """
         Submit jobs in one transaction: all of them, or none.
 
@@ -97,9 +110,11 @@ class JobQueue:
 
         Args:
             jobs: The jobs, claimed in this order among equal priorities.
+            connection: As for :meth:`submit`.
 
         Returns:
-            Their IDs, in the same order.
+            Their IDs, in the same order. A unique job that meets another with its key has the ID of that, or, with
+            ``on_conflict="skip"``, none. What depends on it depends on that other.
 
         Raises:
             InvalidJob: One of them cannot be accepted, or they wait for each other in a circle.
@@ -108,13 +123,18 @@ class JobQueue:
         callables.end_load()
         submitted = list(jobs)
         rows = posting.rows(submitted, self.max_params)
-        if rows:
-            self._store.submit(rows, self.clock.now())
-        if len(submitted) == 1:
+        met = self._post(rows, connection) if rows else {}
+        if len(submitted) == 1 and not met:
             log.submitted(submitted[0].id, submitted[0].name)
         else:
-            log.submitted_many(len(submitted))
-        return [job.id for job in submitted]
+            log.submitted_many(len(submitted) - len(met))
+        if not met:
+            return [job.id for job in submitted]
+        log.not_submitted_many(len(met))
+        skipped = {
+            row.id for row in rows if row.id in met and row.unique and row.unique.on_conflict == "skip"
+        }
+        return [met.get(job.id, job.id) for job in submitted if job.id not in skipped]
 
     def cancel(self, job_id: str, *, running: bool = False) -> bool:
         """

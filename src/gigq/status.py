@@ -31,7 +31,7 @@ ENDED_BADLY = frozenset({JobStatus.FAILED, JobStatus.TIMEOUT, JobStatus.CANCELLE
 TERMINAL = ENDED_BADLY | {JobStatus.COMPLETED}
 CLEARABLE = frozenset({JobStatus.COMPLETED, JobStatus.CANCELLED})
 
-Move = Literal["claim", "settle", "cancel", "hold_expires", "requeue"]
+Move = Literal["claim", "settle", "cancel", "hold_expires", "requeue", "give_way"]
 
 TRANSITIONS: dict[Move, tuple[frozenset[JobStatus], frozenset[JobStatus]]] = {
     "claim": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.RUNNING})),
@@ -39,8 +39,10 @@ TRANSITIONS: dict[Move, tuple[frozenset[JobStatus], frozenset[JobStatus]]] = {
     "cancel": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.CANCELLED})),
     "hold_expires": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.FAILED})),
     "requeue": (ENDED_BADLY, frozenset({JobStatus.PENDING})),
+    "give_way": (ENDED_BADLY, frozenset({JobStatus.CANCELLED})),
 }
-"""Move -> (states it may start from, states it may lead to)."""
+"""Move -> (states it may start from, states it may lead to). ``give_way`` is a requeue that meets another job with the
+same unique key."""
 
 OnParentFailure = Literal["cancel", "run", "wait"]
 PARENT_POLICIES: tuple[OnParentFailure, ...] = ("cancel", "run", "wait")

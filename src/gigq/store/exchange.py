@@ -9,7 +9,7 @@ from gigq import ids
 from gigq.errors import GigQError, StoreError
 from gigq.lease import Lease
 from gigq.status import JobStatus
-from gigq.store import graph
+from gigq.store import graph, uniqueness
 from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json, decode_array
 
@@ -99,6 +99,7 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
     completed = as_json(batch.completed_seqs)
     if batch.again:
         _heed_stops(tx, batch)
+        _heed_keys(tx, batch, now)
     if batch.completed:
         if tx.run("settle_completed", outcomes=batch.outcomes, now=now) != len(batch.completed):
             raise LostLease
@@ -113,13 +114,28 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
 def _heed_stops(tx: Transaction, batch: Batch) -> None:
     """A job whose run was asked to stop does not run again, in whatever other way that run has ended meanwhile."""
     asked = frozenset(tx.column("stop_requests"))
-    if not asked:
+    stopped = [one for one in batch.again if one.lease.execution_id in asked] if asked else []
+    for one in stopped:
+        one.error = f"{CANCELLED} ({one.error})" if one.error else CANCELLED
+    _call_off(batch, stopped)
+
+
+def _heed_keys(tx: Transaction, batch: Batch, now: int) -> None:
+    """Nor does one whose unique key another job has taken meanwhile."""
+    replaced = uniqueness.regain(tx, [one.lease.seq for one in batch.again], now)
+    late = [one for one in batch.again if one.lease.seq in replaced] if replaced else []
+    for one in late:
+        one.verdict = uniqueness.replaced_by(replaced[one.lease.seq])
+    _call_off(batch, late)
+
+
+def _call_off(batch: Batch, those: list[Settlement]) -> None:
+    """Settle as cancelled what was to run again."""
+    if not those:
         return
-    for one in batch.again:
-        if one.lease.execution_id in asked:
-            one.status, one.due_at, one.held_by = _CANCELLED, None, None
-            one.error = f"{CANCELLED} ({one.error})" if one.error else CANCELLED
-            batch.badly.append(one)
+    for one in those:
+        one.status, one.due_at, one.held_by = _CANCELLED, None, None
+    batch.badly += those
     batch.again = [one for one in batch.again if one.status == _PENDING]
     batch.differences = batch.count()
 
@@ -179,7 +195,7 @@ def _settle_others(tx: Transaction, settlements: list[Settlement], now: int) -> 
                 one.held_by,
                 one.started_at,
                 None if one.status == _PENDING else one.ended_at,
-                one.error,
+                one.verdict or one.error,
             )
             for one in settlements
         ]

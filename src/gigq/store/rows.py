@@ -24,6 +24,8 @@ class Settlement(Struct, array_like=True, gc=False):
     crashes: int = 0
     due_at: int | None = None
     held_by: str | None = None
+    verdict: str | None = None
+    """What the job says of its end, where the run has an ``error`` of its own."""
 
 
 class WorkerRow(Struct, array_like=True):
@@ -37,6 +39,16 @@ class WorkerRow(Struct, array_like=True):
     host: str
     boot: str
     sidecar: str
+
+
+class NewUnique(Struct, gc=False):
+    """What makes a job unique."""
+
+    key: str
+    states: str
+    """In which it keeps its key, with commas between them."""
+    period: int | None
+    on_conflict: str
 
 
 class NewJob(Struct, gc=False):
@@ -61,6 +73,7 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+    unique: NewUnique | None = None
 
 
 class Exchanged(NamedTuple):

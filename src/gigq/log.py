@@ -155,6 +155,11 @@ def not_repeated(job_id: str, name: str, attempt: int, worker_id: str, verdict: 
     worker.warning("Job not tried again: %s (%s): %s; %s", job_id, name, verdict, first, extra=extra)
 
 
+def snoozed(job_id: str, name: str, attempt: int, worker_id: str, seconds: float) -> None:
+    extra = _of_run(job_id, name, attempt, worker_id)
+    worker.info("Job snoozed: %s (%s) for %g s", job_id, name, seconds, extra=extra)
+
+
 def timed_out(job_id: str, name: str, attempt: int, worker_id: str, seconds: float) -> None:
     extra = _of_run(job_id, name, attempt, worker_id)
     worker.warning("Job timed out: %s (%s) after %g s", job_id, name, seconds, extra=extra)

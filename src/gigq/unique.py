@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Literal
 
+from gigq.clock import is_seconds
 from gigq.errors import InvalidJob
 from gigq.status import TERMINAL, JobStatus
 
@@ -14,8 +14,6 @@ OnConflict = Literal["return", "skip", "raise", "replace", "debounce"]
 CONFLICT_POLICIES: tuple[OnConflict, ...] = ("return", "skip", "raise", "replace", "debounce")
 
 _LONGEST_KEY = 1000
-_LONGEST_PERIOD = 10 * 365 * 86400
-"""Seconds."""
 _BEFORE_IT_RUNS = (JobStatus.PENDING,)
 _UNTIL_IT_ENDS = (JobStatus.PENDING, JobStatus.RUNNING)
 
@@ -143,12 +141,10 @@ def check_key(key: object, what: str) -> None:
 
 def _seconds(period: float | timedelta | None) -> float | None:
     seconds = period.total_seconds() if isinstance(period, timedelta) else period
-    if seconds is None:
-        return None
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-        raise InvalidJob(f"unique period: seconds or a timedelta, not {period!r:.100}")
-    if not math.isfinite(seconds) or not 0 < seconds <= _LONGEST_PERIOD:
-        raise InvalidJob(f"unique period: seconds above 0, up to ten years, not {period!r}")
+    if seconds is not None and not (is_seconds(seconds) and seconds > 0):
+        raise InvalidJob(
+            f"unique period: seconds above 0, or a timedelta, up to ten years, not {period!r:.100}"
+        )
     return seconds
 
 

@@ -6,7 +6,7 @@ import sqlite3
 
 from gigq.errors import StoreError
 from gigq.ids import sought
-from gigq.status import CLEARABLE
+from gigq.status import CLEARABLE, REPLACED
 from gigq.store import clearing, graph, hosts, joining, late_bell, submission, uniqueness
 from gigq.store.rows import NewJob, Parent
 from gigq.store.transaction import as_json
@@ -108,7 +108,7 @@ class Changes(Verbs):
                 return f"its parent {', '.join(bad)} ended badly; requeue that first"
             replaced = graph.requeue(tx, [seq], now)
             if replaced:
-                return f"its unique key is taken: {uniqueness.replaced_by(replaced[seq])}"
+                return f"its unique key is taken: {REPLACED.format(replaced[seq])}"
             graph.revived(tx, seq, now)
         self.finish(now)
         return None

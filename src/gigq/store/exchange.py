@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 from typing import NamedTuple
 
 from gigq import ids
 from gigq.errors import GigQError, StoreError
 from gigq.lease import Lease
-from gigq.status import JobStatus
+from gigq.status import Decision, JobStatus, give_way, heed_stop
 from gigq.store import graph, uniqueness
 from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json, decode_array
@@ -16,8 +17,6 @@ from gigq.store.transaction import Transaction, as_json, decode_array
 _COMPLETED = JobStatus.COMPLETED.value
 _RUNNING = JobStatus.RUNNING.value
 _PENDING = JobStatus.PENDING.value
-_CANCELLED = JobStatus.CANCELLED.value
-CANCELLED = "cancelled while it ran"
 
 _SMALL = 4096
 """Bytes of results that are hardly more than a page."""
@@ -112,32 +111,28 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
 
 
 def _heed_stops(tx: Transaction, batch: Batch) -> None:
-    """A job whose run was asked to stop does not run again, in whatever other way that run has ended meanwhile."""
+    """Let the law hear of runs that were asked to stop, which may have ended in another way before they were told."""
     asked = frozenset(tx.column("stop_requests"))
-    stopped = [one for one in batch.again if one.lease.execution_id in asked] if asked else []
-    for one in stopped:
-        one.error = f"{CANCELLED} ({one.error})" if one.error else CANCELLED
-    _call_off(batch, stopped)
+    if asked:
+        _decide_again(batch, [(one, heed_stop) for one in batch.again if one.lease.execution_id in asked])
 
 
 def _heed_keys(tx: Transaction, batch: Batch, now: int) -> None:
-    """Nor does one whose unique key another job has taken meanwhile."""
-    replaced = uniqueness.regain(tx, [one.lease.seq for one in batch.again], now)
-    late = [one for one in batch.again if one.lease.seq in replaced] if replaced else []
-    for one in late:
-        one.verdict = uniqueness.replaced_by(replaced[one.lease.seq])
-    _call_off(batch, late)
+    """And of jobs whose unique key another one has taken while they ran."""
+    others = uniqueness.regain(tx, [one.lease.seq for one in batch.again], now)
+    if others:
+        late = [one for one in batch.again if one.lease.seq in others]
+        _decide_again(batch, [(one, partial(give_way, other=others[one.lease.seq])) for one in late])
 
 
-def _call_off(batch: Batch, those: list[Settlement]) -> None:
-    """Settle as cancelled what was to run again."""
-    if not those:
-        return
-    for one in those:
-        one.status, one.due_at, one.held_by = _CANCELLED, None, None
-    batch.badly += those
-    batch.again = [one for one in batch.again if one.status == _PENDING]
-    batch.differences = batch.count()
+def _decide_again(batch: Batch, those: list[tuple[Settlement, Callable[[Decision], Decision]]]) -> None:
+    """Settle as ended what was to run again."""
+    for one, law in those:
+        one.decide_again(law)
+        batch.badly.append(one)
+    if those:
+        batch.again = [one for one in batch.again if one.status == _PENDING]
+        batch.differences = batch.count()
 
 
 def settle_one_by_one(

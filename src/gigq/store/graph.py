@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import Literal, NamedTuple
 
-from gigq.status import ENDED_BADLY, JobStatus
+from gigq.status import ENDED_BADLY, REPLACED, JobStatus
 from gigq.store import uniqueness
 from gigq.store.transaction import Transaction, as_json
 
@@ -163,7 +163,7 @@ def requeue(tx: Transaction, jobs: list[int], now: int) -> dict[int, str]:
     for job, other in replaced.items():
         listed = as_json([job])
         tx.run("count_jobs", jobs=listed, sign=-1)
-        tx.run("give_way", job=job, error=uniqueness.replaced_by(other), now=now)
+        tx.run("give_way", job=job, error=REPLACED.format(other), now=now)
         tx.run("count_jobs", jobs=listed, sign=1)
     listed = as_json([job for job in jobs if job not in replaced])
     tx.run("forget_news_of", jobs=listed)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from gigq.lease import Lease
+from gigq.status import Decision, JobStatus
 from gigq.store.sidecar import Life
 
 
@@ -25,7 +27,25 @@ class Settlement(Struct, array_like=True, gc=False):
     due_at: int | None = None
     held_by: str | None = None
     verdict: str | None = None
-    """What the job says of its end, where the run has an ``error`` of its own."""
+    """What the job says of its end, where that is not the ``error`` of its run."""
+
+    def decide_again(self, change: Callable[[Decision], Decision]) -> None:
+        """Let the law think again, of what is only known in the transaction that writes it."""
+        what = change(
+            Decision(
+                JobStatus(self.status),
+                self.run,  # type: ignore[arg-type] # the law's own word
+                self.attempts,
+                self.crashes,
+                self.due_at,
+                self.held_by,
+                self.error,
+                self.verdict,
+            )
+        )
+        self.status, self.run, self.error = what.status.value, what.run, what.error
+        self.attempts, self.crashes = what.attempts, what.crashes
+        self.due_at, self.held_by, self.verdict = what.due_at, what.held_by, what.verdict
 
 
 class WorkerRow(Struct, array_like=True):

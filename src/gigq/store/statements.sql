@@ -405,12 +405,8 @@ SELECT seq, status FROM job WHERE id = :id
 -- fragment: how far the job (v) is, as it has told last.
 (SELECT json_array(x.run, x.done, x.total, x.message, x.at) FROM progress AS x WHERE x.job = v.seq) AS progress
 
--- name: key_of
--- fragment: the unique key that the job (v) was declared with, or None.
-(SELECT k.unique_key FROM job AS k WHERE k.seq = v.seq) AS unique_key
-
 -- name: record
-SELECT v.*, {progress_of}, {key_of} FROM main.jobs AS v WHERE v.id = :id
+SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.id = :id
 
 -- name: executions
 SELECT * FROM main.job_executions WHERE job_id = :id ORDER BY run
@@ -419,10 +415,10 @@ SELECT * FROM main.job_executions WHERE job_id = :id ORDER BY run
 SELECT status, result FROM job WHERE id = :id
 
 -- name: list_all
-SELECT v.*, {progress_of}, {key_of} FROM main.jobs AS v ORDER BY v.seq DESC LIMIT :limit
+SELECT v.*, {progress_of} FROM main.jobs AS v ORDER BY v.seq DESC LIMIT :limit
 
 -- name: list_status
-SELECT v.*, {progress_of}, {key_of} FROM main.jobs AS v WHERE v.status = :status ORDER BY v.seq DESC LIMIT :limit
+SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.status = :status ORDER BY v.seq DESC LIMIT :limit
 
 -- name: stats
 SELECT status, sum(n) FROM counts GROUP BY status

@@ -162,8 +162,3 @@ def regain(tx: Transaction, jobs: list[int], now: int) -> dict[int, str]:
             tx.run("leave_slots", jobs=as_json([holder.seq]))
         tx.run("regain_slot", job=seq)
     return replaced
-
-
-def replaced_by(job_id: str) -> str:
-    """Why a job was cancelled whose key another one has."""
-    return f"replaced by {job_id}"

@@ -128,6 +128,7 @@ AT_LEISURE = frozenset(
         "journal_mode",
         "overdue",
         "without_params",
+        "without_slot",
         "worker_list",
         "wrong_counts",
         "wrong_parents_left",

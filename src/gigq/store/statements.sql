@@ -636,6 +636,12 @@ LIMIT :limit
 -- No claim ever finds these.
 SELECT id FROM job WHERE NOT EXISTS (SELECT 1 FROM params AS p WHERE p.seq = job.seq) LIMIT :limit
 
+-- name: without_slot
+-- Jobs whose state gives them a right to a unique key that they do not hold.
+SELECT id, status, unique_key AS key FROM job
+WHERE unique_key IS NOT NULL AND unique_slot IS NULL AND instr(unique_states, status) > 0
+LIMIT :limit
+
 -- name: first_and_last
 -- When the first and the last job in the queue were created.
 SELECT (SELECT created_at FROM job ORDER BY seq LIMIT 1), (SELECT created_at FROM job ORDER BY seq DESC LIMIT 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,12 @@ def frequent_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
 def _close() -> Iterator[None]:
     yield
     close_connections()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of a test is waiting for what takes its time by nature."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(wrapper=True)

@@ -81,7 +81,7 @@ class JobQueue:
                 in the queue when you commit that.
 
         Returns:
-            The ID of the submitted job; of a unique one that meets another with its key, the ID of that.
+            The ID of the submitted job. If that is unique, and another job has its key, the ID of the other.
 
         Raises:
             InvalidJob: The job cannot be accepted (DuplicateJob, UnknownParent and InvalidValue are kinds of it), or

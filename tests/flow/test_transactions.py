@@ -397,3 +397,18 @@ def test_nobody_waits_for_what_was_rolled_back(
         mine.rollback()
         wait_until(lambda: not bell._watching, "the thread has ended")
         assert not bell._expected
+
+
+def test_a_connection_in_autocommit_mode_needs_a_begin_too(queue: JobQueue) -> None:
+    """As ``autocommit=True`` makes it in Python 3.12, where ``isolation_level`` says nothing."""
+
+    class Autocommit(sqlite3.Connection):
+        autocommit = True
+
+    with contextlib.closing(sqlite3.connect(queue.db_path, factory=Autocommit)) as connection:
+        with pytest.raises(InvalidJob, match="in no transaction"):
+            queue.submit(one(), connection=connection)
+        connection.execute("BEGIN IMMEDIATE")
+        queue.submit(one(), connection=connection)
+        connection.commit()
+    assert total(queue) == 1

@@ -41,6 +41,7 @@ NAMES = [
     "StoreVersion",
     "TaskWrapper",
     "TooManyAbandoned",
+    "Unique",
     "UnknownParent",
     "Worker",
     "WorkerFailed",

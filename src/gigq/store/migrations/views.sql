@@ -54,6 +54,7 @@ SELECT
     j.parents_left AS parents_left,
     j.held_by AS held_by,
     j.retry AS retry,
+    j.unique_key AS unique_key,
     j.seq AS seq
 FROM job AS j;
 

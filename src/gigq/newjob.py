@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from gigq.timing import NO_TIMES, Times
+
 MOST_ADDED = 2000
 """Jobs that one run may add: they are written in the transaction that completes it."""
 MOST_ADDED_BYTES = 4 * 1024 * 1024
 """Bytes of their params."""
 MOST_EDGES = 10_000
 """Jobs that one run adds, times the jobs that wait for it: so many edges that transaction writes at most."""
+
+
+class NewUnique(Struct, gc=False):
+    """What makes a job unique."""
+
+    key: str
+    states: str
+    """In which it keeps its key, with commas between them."""
+    period: int | None
+    on_conflict: str
 
 
 class NewJob(Struct, gc=False):
@@ -34,3 +46,6 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+    unique: NewUnique | None = None
+    retry: str | None = None
+    times: Times = NO_TIMES

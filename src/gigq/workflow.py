@@ -14,6 +14,8 @@ from gigq.job import Job
 from gigq.task import TaskWrapper
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from gigq import drawing
     from gigq.queue import JobQueue
     from gigq.submitted import Results
@@ -185,7 +187,7 @@ class Workflow:
         self._ends[job.id] = job
         return job
 
-    def submit_all(self, queue: JobQueue) -> list[str]:
+    def submit_all(self, queue: JobQueue, *, connection: sqlite3.Connection | None = None) -> list[str]:
         """
         Submit all jobs in the workflow to a queue.
 
@@ -193,9 +195,11 @@ class Workflow:
 
         Args:
             queue: The job queue to submit to.
+            connection: As for :meth:`JobQueue.submit`.
 
         Returns:
-            List of job IDs that were submitted.
+            List of job IDs that were submitted. Those of :meth:`on_end` come last. In the place of a unique job that meets another with its key stands the
+            ID of that (with ``on_conflict="skip"`` none), and what depends on it depends on that other.
 
         Raises:
             InvalidJob: a job cannot be accepted, the jobs wait for each other in a circle, an id is in the queue
@@ -203,14 +207,13 @@ class Workflow:
         """
         self._tie_ends()
         if not self.jobs:
-            return queue.submit_many([])
+            return []
         from gigq.store.rows import NewWorkflow
 
         posting.check_name(self.name)
         jobs = [job for job in self.jobs if job.id not in self._ends]
         stored = NewWorkflow(self.id, self.name, SYSTEM.now(), len(self._ends))
-        queue._submit_many([*jobs, *self._ends.values()], stored)
-        return [job.id for job in self.jobs]
+        return queue._submit_many([*jobs, *self._ends.values()], connection, stored)
 
     def run(self, queue: JobQueue | None = None, *, check: bool = True, **worker_options: Any) -> Results:
         """

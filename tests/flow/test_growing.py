@@ -279,6 +279,20 @@ def test_an_added_job_whose_parent_has_ended_badly_already(hands: Hands) -> None
     assert hands.ready() == ["kept"]
 
 
+def test_an_added_job_that_is_unique_and_meets_another_is_not_waited_for(queue: JobQueue) -> None:
+    other = queue.submit(Job("other", jobs.nothing, unique_key="k", priority=-1))
+    first = Job("first", flow_jobs.grow_unique, {"key": "k"})
+    last = Job("last", flow_jobs.total, dependencies=[first.id])
+    queue.submit_many([first, last])
+    worker = Worker(queue)
+    assert worker.process_one()
+    assert worker.process_one()
+    worker.close()
+    assert queue.get_result(last.id) == ["grown"]
+    assert queue.get_status(other)["status"] == "pending"
+    assert queue.stats()["total"] == 3
+
+
 def test_children_that_were_cancelled_wait_too_once_they_come_back(hands: Hands) -> None:
     hands.submit("a", new_job("child", ["a"]))
     lease = hands.claim_one("a")

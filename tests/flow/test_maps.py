@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import flow_jobs
 import jobs
 import pytest
+from clocks import TurnedClock
 
 from gigq import InvalidJob, Job, JobQueue, Worker, Workflow
+from gigq.clock import SECOND, SYSTEM, from_iso
 from gigq.submitted import SubmittedWorkflow
 from gigq.worker import unfold
 
@@ -69,6 +72,26 @@ def test_a_job_lends_its_options_to_each_item(queue: JobQueue) -> None:
     assert shown == [3, 7, 2, "one of many", {"value": 5}]
     assert last["result"] == [[5]]
     assert template.params == {}
+
+
+def test_items_take_the_queue_and_the_times_from_when_they_are_added(
+    queue: JobQueue, clock: TurnedClock
+) -> None:
+    workflow = Workflow("w")
+    source = workflow.add_task(flow_jobs.value, {"of": [5]})
+    template = Job(
+        "each", jobs.echo, queue="mail", delay=timedelta(days=1), expires=4 * 86400, deadline="2999-01-01"
+    )
+    workflow.map(template, over=source)
+    before = SYSTEM.now()
+    workflow.submit_all(queue)
+    drain(queue)
+    item = {job["name"]: job for job in queue.list_jobs()}["each[0]"]
+    assert item["status"] == "pending"
+    assert from_iso(item["run_at"]) - before >= 86400 * SECOND
+    assert from_iso(item["expires_at"]) - from_iso(item["run_at"]) == 3 * 86400 * SECOND
+    assert from_iso(item["deadline_at"]) == from_iso("2999-01-01")
+    assert {job["queue"] for job in queue.list_jobs() if job["name"] != "value"} == {"mail"}
 
 
 def test_items_wait_for_other_jobs_too(queue: JobQueue) -> None:
@@ -162,6 +185,11 @@ def test_an_item_that_is_too_large_is_named(db: str) -> None:
         (Job("none", jobs.nothing), {}, "map: param: the name of the parameter"),
         (Job("lambda", lambda x: x), {}, "a lambda cannot be found again"),
         (flow_jobs.double, {"params": {"plus": object()}}, r"params\['plus'\]"),
+        (
+            Job("one", jobs.echo, unique_key="one"),
+            {},
+            "job 'one': unique: jobs that are made of one cannot be",
+        ),
     ],
 )
 def test_what_cannot_be_mapped_is_refused_at_once(task: Any, how: dict[str, Any], told: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from processes import PATIENCE, start, wait_until
 
 from gigq import InvalidJob, Job, JobQueue, Worker, Workflow, WorkflowFailed
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 from gigq.submitted import SubmittedWorkflow
 from gigq.worker import settling
 
@@ -110,6 +112,32 @@ def test_a_name_that_cannot_be_stored(queue: JobQueue, name: Any) -> None:
     with pytest.raises(InvalidJob, match="name: a workflow's is text"):
         workflow.submit_all(queue)
     assert queue.stats()["total"] == 0
+
+
+def test_a_unique_job_that_meets_another_is_none_of_its_jobs(queue: JobQueue) -> None:
+    other = queue.submit(Job("other", jobs.nothing, unique_key="k"))
+    workflow = Workflow("w")
+    met = workflow.add_job(Job("met", jobs.nothing, unique_key="k"))
+    after = workflow.add_job(Job("after", jobs.nothing), [met])
+    ends = workflow.on_end(Job("ends", flow_jobs.how_all_ended, unique_key="k"))
+    assert workflow.submit_all(queue) == [other, after.id, other]
+    found = queue.workflow(workflow.id)
+    assert [(job["id"], job["dependencies"]) for job in found.jobs()] == [(after.id, [other])]
+    assert found.cancel() == 1
+    assert queue.get_status(other)["workflow"] is None
+    assert queue.get_status(ends.id) == {"exists": False}
+
+
+def test_as_a_part_of_the_callers_transaction(db: str) -> None:
+    queue = JobQueue(db)
+    workflow = diamond()
+    with contextlib.closing(sqlite3.connect(db)) as connection:
+        workflow.submit_all(queue, connection=connection)
+        assert queue.workflows() == []
+        connection.rollback()
+        workflow.submit_all(queue, connection=connection)
+        connection.commit()
+    assert queue.workflow(workflow.id).progress["total"] == 4
 
 
 def test_submitting_it_twice_is_refused_and_changes_nothing(queue: JobQueue) -> None:
@@ -352,7 +380,7 @@ def test_on_end_runs_once_all_have_ended_in_whatever_way(queue: JobQueue) -> Non
     workflow.add_job(Job("grows", flow_jobs.grow, {"values": [1, 2]}))
     also = workflow.on_end(Job("also", flow_jobs.total))
     ids = workflow.submit_all(queue)
-    assert ids == [job.id for job in workflow.jobs]
+    assert ids == [*[job.id for job in workflow.jobs if job not in (ends, also)], ends.id, also.id]
     drain(queue)
     assert queue.get_result(ends.id) == {"completed": 6, "failed": 1, "cancelled": 1}
     assert queue.get_result(also.id) == [0, 1, 2, None, None, "grown", 1, 2]

@@ -95,6 +95,11 @@ def grow_a_bad_one() -> None:
     current_job().add_task(broken)
 
 
+def grow_unique(key: str) -> str:
+    current_job().add(Job("unique", jobs.nothing, unique_key=key))
+    return "grown"
+
+
 def grow_below(parents: list[str]) -> list[str]:
     """Add a job below some ids; what was refused, and how."""
     job = Job("below", jobs.nothing, dependencies=parents)

@@ -5,7 +5,19 @@ from __future__ import annotations
 import click
 
 from gigq import __version__
-from gigq.cli import completion, database, doctor, exits, jobs, logs, submit, waiting, worker, workflow
+from gigq.cli import (
+    completion,
+    database,
+    doctor,
+    exits,
+    jobs,
+    logs,
+    queues,
+    submit,
+    waiting,
+    worker,
+    workflow,
+)
 from gigq.cli.options import Group
 
 _EPILOG = """\b
@@ -53,6 +65,7 @@ for command in (
     jobs.requeue,
     jobs.clear,
     workflow.workflow,
+    queues.queue,
     doctor.doctor,
     database.db,
     completion.completion,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gigq.store.questions import Questions
+from gigq.store.queues import QueueVerbs
 from gigq.store.work import Work
 from gigq.store.workers import Workers
 from gigq.store.workflows import Workflows
 
 
-class Store(Workflows, Questions, Work, Workers):
+class Store(Workflows, Questions, QueueVerbs, Work, Workers):
     """The queue's tables, spoken to in the words of the domain."""

@@ -11,23 +11,27 @@ from gigq.store.submission import Plan
 from gigq.store.transaction import Transaction, as_json
 
 
-def insert(tx: Transaction, what: Plan, workflow: NewWorkflow, now: int) -> None:
-    """Write a submission and the workflow that it is; see :func:`submission.insert`."""
-    first, last = _insert(tx, what, now)
+def insert(tx: Transaction, what: Plan, workflow: NewWorkflow | None, now: int) -> dict[str, str]:
+    """Write a submission, and the workflow that it is; see :func:`submission.insert`."""
+    if workflow is None:
+        return submission.insert(tx, what, now)
+    at_end = [job.id for job in what.jobs[len(what.jobs) - workflow.at_end :]]
+    first, last, met = _insert(tx, what, now)
     tx.run("add_workflow", id=workflow.id, name=workflow.name, created_at=workflow.created_at)
     row = tx.row("workflow", id=workflow.id)
     assert row is not None  # noqa: S101 - just added
-    ends = max(first, last - workflow.at_end + 1)
-    for at_end, (start, stop) in enumerate(((first, ends - 1), (ends, last))):
+    ends = last + 1 - sum(job not in met for job in at_end)
+    for is_end, (start, stop) in enumerate(((first, ends - 1), (ends, last))):
         if start <= stop:
-            tx.run("add_span", first=start, last=stop, workflow=row[0], at_end=at_end)
+            tx.run("add_span", first=start, last=stop, workflow=row[0], at_end=is_end)
+    return met
 
 
-def _insert(tx: Transaction, what: Plan, now: int) -> tuple[int, int]:
-    """The numbers of the first and the last of the jobs."""
+def _insert(tx: Transaction, what: Plan, now: int) -> tuple[int, int, dict[str, str]]:
+    """The numbers of the first and the last of the jobs, and those that were not added."""
     first: int = tx.value("last_seq") + 1
-    submission.insert(tx, what, now)
-    return first, tx.value("last_seq")
+    met = submission.insert(tx, what, now)
+    return first, tx.value("last_seq"), met
 
 
 def grow(tx: Transaction, one: Settlement, now: int) -> None:
@@ -46,7 +50,9 @@ def grow(tx: Transaction, one: Settlement, now: int) -> None:
         refuse_cycle(tx, order.outside, parent)
     children = tx.array("waiting_children", tuple[int, str], parent=parent, limit=MOST_EDGES + 1)
     refuse_many(len(order.jobs), len(children))
-    first, last = _insert(tx, order, now)
+    first, last, _ = _insert(tx, order, now)
+    if first > last:  # all of them are unique, and there are others with their keys
+        return
     workflow = tx.value("span_of", job=parent)
     if workflow is not None:
         longer = tx.run("lengthen_span", first=first, last=last, workflow=workflow)

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from gigq.lease import Lease
 from gigq.newjob import NewJob
+from gigq.queues import Serving
 from gigq.status import Decision, JobStatus
 from gigq.store.sidecar import Life
 
@@ -27,6 +28,8 @@ class Settlement(Struct, array_like=True, gc=False):
     crashes: int = 0
     due_at: int | None = None
     held_by: str | None = None
+    verdict: str | None = None
+    """What the job says of its end, where that is not the ``error`` of its run."""
     grown: list[NewJob] | None = None
     """Jobs that the run has added to its graph; only with one that completed."""
 
@@ -41,11 +44,12 @@ class Settlement(Struct, array_like=True, gc=False):
                 self.due_at,
                 self.held_by,
                 self.error,
+                self.verdict,
             )
         )
         self.status, self.run, self.error = what.status.value, what.run, what.error
         self.attempts, self.crashes = what.attempts, what.crashes
-        self.due_at, self.held_by = what.due_at, what.held_by
+        self.due_at, self.held_by, self.verdict = what.due_at, what.held_by, what.verdict
 
 
 class WorkerRow(Struct, array_like=True):
@@ -113,6 +117,18 @@ class SpanRow(NamedTuple):
     """Whether they run when all others have ended."""
 
 
+class QueueRow(NamedTuple):
+    """A queue, its settings, and what is in it."""
+
+    name: str
+    paused_at: int | None
+    reason: str | None
+    concurrency: int | None
+    ageing: int | None
+    jobs: dict[str, int]
+    """Status -> jobs in it; a status without jobs is absent."""
+
+
 class Exchanged(NamedTuple):
     """The answer of an exchange."""
 
@@ -162,6 +178,7 @@ class Who(Protocol):
     """How a process introduces its worker."""
 
     worker_id: str
+    serving: Serving
     pid: int
     birth: str | None
     host: str

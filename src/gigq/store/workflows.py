@@ -107,7 +107,8 @@ class Workflows(Changes):
 
         def requeue(tx: Transaction, jobs: list[int]) -> int:
             back = tx.array("ended_badly_of", int, jobs=as_json(jobs))
-            graph.requeue(tx, back, now)
+            replaced = graph.requeue(tx, back, now)
+            back = [job for job in back if job not in replaced]
             graph.revived(tx, back, now)
             graph.cancel_doomed(
                 tx, back, now

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gigq import posting
+from gigq.clock import SYSTEM
 from gigq.errors import DuplicateJob, InvalidJob
 from gigq.job import Job
 from gigq.newjob import MOST_ADDED, MOST_ADDED_BYTES, MOST_EDGES, NewJob
@@ -32,7 +33,7 @@ class Growth:
         Raises:
             InvalidJob: it cannot be accepted (see :meth:`add_row`).
         """
-        [row] = posting.rows([job], self.max_params)
+        [row] = posting.rows([job], self.max_params, SYSTEM.now())
         self.add_row(row)
 
     def add_row(self, row: NewJob) -> None:

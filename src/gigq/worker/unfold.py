@@ -8,11 +8,13 @@ from __future__ import annotations
 import inspect
 import json
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
-from gigq import ids, posting
+from gigq import ids, posting, timing
+from gigq.clock import SYSTEM
 from gigq.control import Fail
 from gigq.errors import InvalidJob
 from gigq.job import Job
@@ -42,8 +44,9 @@ def jobs_of(each: Job, param: str | None) -> tuple[Job, Job]:
     first = Job(
         f"{each.name}: unfold",
         _UNFOLD,
-        {"item": posting.as_template(each), "param": name},
+        {"item": posting.as_template(each), "param": name, "times": timing.as_json(each)},
         priority=each.priority,
+        queue=each.queue,
         pass_parent_results=False,
         on_parent_failure="wait" if each.on_parent_failure == "wait" else "cancel",
     )
@@ -51,6 +54,7 @@ def jobs_of(each: Job, param: str | None) -> tuple[Job, Job]:
         each.name,
         _GATHER,
         priority=each.priority,
+        queue=each.queue,
         pass_parent_results=True,
         on_parent_failure=each.on_parent_failure,
     )
@@ -77,12 +81,13 @@ def _param_of(each: Job, param: str | None) -> str:
     return param
 
 
-def unfold(item: dict[str, Any], param: str, start: int = 0) -> dict[str, Any]:
+def unfold(item: dict[str, Any], param: str, times: dict[str, Any], start: int = 0) -> dict[str, Any]:
     """Add jobs for the items of the result of this job's parent.
 
     Args:
         item: the job of an item as it is inserted, whose params are those that all have.
         param: by which each item is passed.
+        times: what is declared of when the jobs may start and must end, counted from when they are added.
         start: the first item.
 
     Returns:
@@ -91,12 +96,21 @@ def unfold(item: dict[str, Any], param: str, start: int = 0) -> dict[str, Any]:
     job = current_job()
     bodies, more = _some(job.growth, next(job.parents), item["params"], param, start)
     if more:
-        params = {"item": item, "param": param, "start": start + len(bodies)}
-        rest = Job(job.name, _UNFOLD, params, priority=item["priority"], pass_parent_results=False)
+        params = {"item": item, "param": param, "times": times, "start": start + len(bodies)}
+        rest = Job(
+            job.name,
+            _UNFOLD,
+            params,
+            priority=item["priority"],
+            queue=item["queue"],
+            pass_parent_results=False,
+        )
         rest.dependencies = [parent.id for parent in islice(job.parents, 1)]
         job.add(rest)
+    declared: Any = SimpleNamespace(name=item["name"], **{**dict.fromkeys(timing.FIELDS), **times})
+    each = {**item, "times": timing.times_of(declared, SYSTEM.now())}
     for place, body in enumerate(bodies, start):
-        row = {**item, "id": ids.job_id(), "name": f"{item['name']}[{place}]", "params": body}
+        row = {**each, "id": ids.job_id(), "name": f"{item['name']}[{place}]", "params": body}
         job.growth.add_row(msgspec.convert(row, NewJob))
     return {"items": len(bodies), "more": more}
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gigq import ids
+from gigq import ids, labels
 from gigq.callables import bare
 from gigq.clock import SYSTEM, to_iso
 from gigq.errors import InvalidJob
@@ -37,6 +37,8 @@ class Job:
         *,
         on_parent_failure: OnParentFailure = "cancel",
         max_crashes: int = MAX_CRASHES,
+        tags: Iterable[str] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         """
         Initialize a new job.
@@ -57,6 +59,8 @@ class Job:
             on_parent_failure: What happens when a parent ends badly: ``"cancel"`` this job too, ``"run"`` it
                 anyway (that parent's entry in ``parent_results`` is None), or ``"wait"``.
             max_crashes: How often its process may die under it before it is given up.
+            tags: Texts to find it by (:meth:`JobQueue.list_jobs`), at most 32 of at most 100 characters.
+            metadata: What else is to be known of it, at most 16,000 bytes of JSON. The function does not get it.
 
         Raises:
             InvalidJob: naming the argument that cannot be accepted.
@@ -74,6 +78,8 @@ class Job:
         self.retry_delay = retry_delay
         self.on_parent_failure = on_parent_failure
         self.max_crashes = max_crashes
+        self.tags: Iterable[str] = [] if tags is None else tags
+        self.metadata: dict[str, Any] = {} if metadata is None else metadata
         self.created_at = to_iso(SYSTEM.now())
         self.check()
 
@@ -101,6 +107,15 @@ class Job:
             raise InvalidJob(
                 f"{self._named}on_parent_failure: one of {', '.join(PARENT_POLICIES)}, not {self.on_parent_failure!r}"
             )
+        if self.tags != [] or self.metadata != {}:
+            self._check_labels()
+
+    def _check_labels(self) -> None:
+        try:
+            labels.known_tags(self.tags)
+            labels.metadata_text(self.metadata)
+        except InvalidJob as error:
+            raise type(error)(f"{self._named}{error}") from error
 
     def _check_text(self) -> None:
         if self._is_plain_text():

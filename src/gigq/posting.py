@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec
+from gigq import callables, codec, labels
 from gigq.clock import from_iso, from_seconds
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
@@ -80,6 +80,8 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         description=job.description,
         created_at=moment(job.created_at, "created_at", job),
         params=_params(job, max_params),
+        tags=labels.known_tags(job.tags) if job.tags else (),
+        metadata=labels.metadata_text(job.metadata) if job.metadata else None,
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, log, posting
-from gigq.clock import SYSTEM, Clock, to_iso
+from gigq import callables, codec, finding, log, posting
+from gigq.clock import SYSTEM, Clock
 from gigq.errors import InvalidJob
 from gigq.job import Job
 from gigq.status import JobStatus
@@ -163,7 +163,7 @@ class JobQueue:
         for execution in executions:
             execution["result"] = codec.decode(execution["result"])
             execution["output"] = "".join(output.get(execution["run"], ()))
-        return {"exists": True, **_shown(record), "executions": executions}
+        return {"exists": True, **finding.shown(record), "executions": executions}
 
     def get_result(self, job_id: str) -> Any | None:
         """
@@ -179,23 +179,58 @@ class JobQueue:
         status, text = found
         return codec.decode(text) if status == JobStatus.COMPLETED.value else None
 
-    def list_jobs(self, status: JobStatus | str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    def list_jobs(
+        self,
+        status: JobStatus | str | None = None,
+        limit: int = 100,
+        *,
+        queue: str | None = None,
+        task: Callable[..., Any] | str | None = None,
+        tag: str | None = None,
+        search: str | None = None,
+        before: str | None = None,
+    ) -> finding.JobList:
         """
         List jobs in the queue, optionally filtered by status.
 
         Args:
             status: Filter jobs by this status.
             limit: Maximum number of jobs to return.
+            queue: Only those in this queue.
+            task: Only those that run this function: itself, a ``@task``, ``"module.function"``, or a name alone.
+            tag: Only those with this tag.
+            search: Only those with this text in their id, name, description, error, params, tags or metadata (A to Z
+                and a to z are the same).
+            before: Only those that were submitted before this job (its id); or ``next`` of a list, to go on behind it.
 
         Returns:
-            A list of job dictionaries, newest first.
+            A list of job dictionaries, newest first. Its attribute ``next`` says where to go on, None at the end.
+            What no index answers (``task``, ``search``, the queue "default", several filters) is looked for among
+            100,000 jobs in a call; ``next`` is set then though fewer than ``limit`` were found.
 
         Raises:
-            ValueError: There is no such status, or the limit is negative.
+            ValueError: There is no such status, the limit is negative, or another argument makes no sense.
         """
         if not isinstance(limit, int) or limit < 0:
             raise InvalidJob(f"limit: a whole number from 0 up, not {limit!r}")
-        return [_shown(record) for record in self._store.records(_known_status(status), limit)]
+        wanted = finding.wanted(status, queue, task, tag, search)
+        where = {} if before is None else {"cursor": self._place(before)}
+        found = self._store.find(wanted, limit, **where) if limit else None
+        jobs = finding.JobList(map(finding.shown, found.records) if found else ())
+        jobs.next = finding.cursor_text(found.cursor) if found else None
+        return jobs
+
+    def _place(self, before: str) -> int:
+        if not isinstance(before, str):
+            raise InvalidJob(f"before: a job's id, or 'next' of a list, is needed, not {before!r:.100}")
+        place = finding.cursor_number(before)
+        if place is None:
+            place = self._store.place_of(before)
+        if place is None:
+            raise InvalidJob(
+                f"before: job {before!r:.100} is not in {self._name} (any more). 'next' of a list stays good."
+            )
+        return place
 
     def stats(self) -> dict[str, int]:
         """
@@ -310,28 +345,3 @@ def _known_durability(durability: Durability) -> Durability:
     if durability not in ("full", "normal"):
         raise InvalidJob(f"durability: 'full' or 'normal', not {durability!r}")
     return durability
-
-
-def _known_status(status: JobStatus | str | None) -> str | None:
-    if status is None or isinstance(status, JobStatus):
-        return status.value if status else None
-    try:
-        return JobStatus(status).value
-    except ValueError:
-        valid = ", ".join(known.value for known in JobStatus)
-        raise InvalidJob(f"status: {status!r} is none of {valid}") from None
-
-
-def _shown(record: dict[str, Any]) -> dict[str, Any]:
-    """A row of the view ``jobs`` as callers see it."""
-    del record["seq"]
-    record["params"] = codec.decode(record["params"])
-    record["dependencies"] = codec.decode(record["dependencies"])
-    record["result"] = codec.decode(record["result"])
-    if record["progress"] is not None:
-        run, done, total, message, at = codec.decode(record["progress"])
-        told = {"run": run, "done": done, "total": total, "message": message, "updated_at": to_iso(at)}
-        record["progress"] = told
-    if record["pass_parent_results"] is not None:
-        record["pass_parent_results"] = bool(record["pass_parent_results"])
-    return record

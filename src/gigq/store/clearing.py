@@ -24,4 +24,6 @@ def clear(tx: Transaction, those: list[int]) -> int:
     tx.run("clear_output", jobs=jobs)
     tx.run("clear_progress", jobs=jobs)
     tx.run("clear_params", jobs=jobs)
+    tx.run("clear_tags", jobs=jobs)
+    tx.run("clear_annotations", jobs=jobs)
     return tx.run("clear_jobs", jobs=jobs)

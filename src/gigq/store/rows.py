@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -61,6 +62,8 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+    tags: Sequence[str] = ()
+    metadata: str | None = None
 
 
 class Exchanged(NamedTuple):

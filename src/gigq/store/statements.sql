@@ -218,6 +218,17 @@ FROM json_each(:jobs) AS o CROSS JOIN kind ON kind.place = json_extract(o.value,
 -- Of jobs that were numbered from :base on.
 INSERT INTO params (seq, body) SELECT :base + key, value FROM json_each(:bodies)
 
+-- name: insert_annotations
+-- [seq, tags, metadata] each.
+INSERT INTO annotation (seq, tags, metadata)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:rows)
+
+-- name: insert_tags
+-- Of the same rows.
+INSERT INTO tag (tag, seq)
+SELECT t.value, json_extract(r.value, '$[0]') FROM json_each(:rows) AS r CROSS JOIN json_each(r.value, '$[1]') AS t
+WHERE json_type(r.value, '$[1]') = 'array'
+
 -- name: insert_edges
 INSERT INTO dependency (child, position, parent)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:rows)
@@ -325,8 +336,13 @@ SELECT seq, status FROM job WHERE id = :id
 -- fragment: how far the job (v) is, as it has told last.
 (SELECT json_array(x.run, x.done, x.total, x.message, x.at) FROM progress AS x WHERE x.job = v.seq) AS progress
 
+-- name: shown
+-- fragment: what callers are told of a job (v).
+v.*, {progress_of}, (SELECT n.tags FROM annotation AS n WHERE n.seq = v.seq) AS tags,
+    (SELECT n.metadata FROM annotation AS n WHERE n.seq = v.seq) AS metadata
+
 -- name: record
-SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.id = :id
+SELECT {shown} FROM main.jobs AS v WHERE v.id = :id
 
 -- name: executions
 SELECT * FROM main.job_executions WHERE job_id = :id ORDER BY run
@@ -334,11 +350,61 @@ SELECT * FROM main.job_executions WHERE job_id = :id ORDER BY run
 -- name: result
 SELECT status, result FROM job WHERE id = :id
 
+-- name: wanted
+-- fragment: the job (v) is one of those that were asked for; what is NULL makes no difference. A :search is found as a
+-- LIKE pattern; :search_json is how JSON spells it, where that differs.
+(:status IS NULL OR v.status = :status) AND (:queue IS NULL OR v.queue = :queue)
+    AND (:function IS NULL OR v.function_name = :function)
+    AND (:module IS NULL OR v.function_module = :module)
+    AND (:script IS NULL OR (SELECT s.script FROM job AS s WHERE s.seq = v.seq) = :script)
+    AND (:search IS NULL OR v.id LIKE :search ESCAPE '\' OR v.name LIKE :search ESCAPE '\'
+        OR v.description LIKE :search ESCAPE '\' OR v.error LIKE :search ESCAPE '\'
+        OR EXISTS (SELECT 1 FROM params AS m WHERE m.seq = v.seq
+            AND (m.body LIKE :search ESCAPE '\' OR m.body LIKE :search_json ESCAPE '\'))
+        OR EXISTS (SELECT 1 FROM annotation AS n WHERE n.seq = v.seq
+            AND (n.tags LIKE :search ESCAPE '\' OR n.tags LIKE :search_json ESCAPE '\'
+                OR n.metadata LIKE :search ESCAPE '\' OR n.metadata LIKE :search_json ESCAPE '\')))
+
 -- name: list_all
-SELECT v.*, {progress_of} FROM main.jobs AS v ORDER BY v.seq DESC LIMIT :limit
+-- Newest first, from before :cursor down to :floor; a list that has to look at many jobs does so a piece at a time.
+SELECT {shown} FROM main.jobs AS v WHERE v.seq < :cursor AND v.seq >= :floor AND {wanted}
+ORDER BY v.seq DESC LIMIT :limit
 
 -- name: list_status
-SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.status = :status ORDER BY v.seq DESC LIMIT :limit
+SELECT {shown} FROM main.jobs AS v
+WHERE v.status = :status AND v.seq < :cursor AND v.seq >= :floor AND {wanted}
+ORDER BY v.seq DESC LIMIT :limit
+
+-- name: list_queue
+-- Of a queue that is not 'default'.
+SELECT {shown} FROM main.jobs AS v
+WHERE v.queue = :queue AND v.queue != 'default' AND v.seq < :cursor AND v.seq >= :floor AND {wanted}
+ORDER BY v.seq DESC LIMIT :limit
+
+-- name: list_tag
+SELECT {shown} FROM tag AS t CROSS JOIN main.jobs AS v ON v.seq = t.seq
+WHERE t.tag = :tag AND t.seq < :cursor AND t.seq >= :floor AND {wanted}
+ORDER BY t.seq DESC LIMIT :limit
+
+-- name: floor_all
+-- The :most-th job before :cursor; none if there are fewer.
+SELECT seq FROM job WHERE seq < :cursor ORDER BY seq DESC LIMIT 1 OFFSET :most - 1
+
+-- name: floor_status
+SELECT seq FROM job INDEXED BY job_status WHERE status = :status AND seq < :cursor
+ORDER BY seq DESC LIMIT 1 OFFSET :most - 1
+
+-- name: floor_queue
+SELECT seq FROM job INDEXED BY job_queue WHERE queue = :queue AND queue != 'default' AND seq < :cursor
+ORDER BY seq DESC LIMIT 1 OFFSET :most - 1
+
+-- name: floor_tag
+SELECT seq FROM tag WHERE tag = :tag AND seq < :cursor ORDER BY seq DESC LIMIT 1 OFFSET :most - 1
+
+-- name: counted
+-- How many jobs of a status, of a queue, of both there are.
+SELECT coalesce(sum(n) FILTER (WHERE status = :status), 0), coalesce(sum(n) FILTER (WHERE queue = :queue), 0),
+    coalesce(sum(n) FILTER (WHERE status = :status AND queue = :queue), 0) FROM counts
 
 -- name: stats
 SELECT status, sum(n) FROM counts GROUP BY status
@@ -385,6 +451,15 @@ DELETE FROM progress WHERE job IN (SELECT value FROM json_each(:jobs))
 
 -- name: clear_params
 DELETE FROM params WHERE seq IN (SELECT value FROM json_each(:jobs))
+
+-- name: clear_tags
+DELETE FROM tag WHERE (tag, seq) IN (
+    SELECT t.value, n.seq FROM json_each(:jobs) AS c CROSS JOIN annotation AS n ON n.seq = c.value
+    CROSS JOIN json_each(n.tags) AS t
+)
+
+-- name: clear_annotations
+DELETE FROM annotation WHERE seq IN (SELECT value FROM json_each(:jobs))
 
 -- name: clear_jobs
 DELETE FROM job WHERE seq IN (SELECT value FROM json_each(:jobs))

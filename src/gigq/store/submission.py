@@ -17,6 +17,8 @@ _PIECE = 5000
 """Jobs in one statement: bounds the JSON text, not the transaction."""
 _BYTES = 16 * 1024 * 1024
 """Of params in one statement."""
+_LABELLED = 1000
+"""The same for jobs with tags or metadata, which may be 16 KB each."""
 _SMALL = 4096
 """Bytes of params that are hardly more than a page."""
 
@@ -97,6 +99,7 @@ def insert(tx: Transaction, what: Plan, now: int) -> None:
     if len(outside) < len(what.outside):
         _refuse_unknown(jobs, next(parent for parent in what.outside if parent not in outside))
     base = _insert_one(tx, jobs[0], now) if len(jobs) == 1 else _insert_many(tx, jobs, now)
+    _insert_labels(tx, base, jobs)
     if not any(job.dependencies for job in jobs):
         return
     _insert_edges(tx, what, base, outside)
@@ -140,6 +143,18 @@ def _insert_params(tx: Transaction, base: int, bodies: list[str]) -> None:
             tx.run("insert_params", base=base + start, bodies=as_json(bodies[start:place]))
             start, total = place, len(body)
     tx.run("insert_params", base=base + start, bodies=as_json(bodies[start:]))
+
+
+def _insert_labels(tx: Transaction, base: int, jobs: list[NewJob]) -> None:
+    labelled = [
+        (base + place, job.tags or None, job.metadata)
+        for place, job in enumerate(jobs)
+        if job.tags or job.metadata is not None
+    ]
+    for start in range(0, len(labelled), _LABELLED):
+        rows = as_json(labelled[start : start + _LABELLED])
+        tx.run("insert_annotations", rows=rows)
+        tx.run("insert_tags", rows=rows)
 
 
 def _kind(job: NewJob) -> tuple[object, ...]:

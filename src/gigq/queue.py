@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, finding, log, posting
-from gigq.clock import SYSTEM, Clock
+from gigq import callables, codec, finding, log, posting, retention
+from gigq.clock import SECOND, SYSTEM, Clock
 from gigq.errors import InvalidJob
 from gigq.job import Job
 from gigq.status import JobStatus
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from gigq.store import Store
     from gigq.store.connections import Durability
+
+
+_AS_IT_IS: Any = object()
+_ENDS = ("completed", "failed", "cancelled", "timeout")
 
 
 class JobQueue:
@@ -262,6 +266,48 @@ class JobQueue:
         if before_timestamp is not None:
             before = posting.moment(before_timestamp, "before_timestamp")
         return self._store.clear(before, self.clock.now())
+
+    def retain(
+        self,
+        *,
+        completed: retention.Age | None = _AS_IT_IS,
+        failed: retention.Age | None = _AS_IT_IS,
+        cancelled: retention.Age | None = _AS_IT_IS,
+        timeout: retention.Age | None = _AS_IT_IS,
+    ) -> dict[str, float | None]:
+        """Say how long jobs are kept after their end; what is not said is left as it is, and None is for ever.
+
+        It is stored with the queue, and workers see to it, now and then and a few jobs at a time. A job that others which
+        have not completed depend on is spared.
+
+        Args:
+            completed: Seconds, a timedelta, or a text such as ``"7d"``, ``"36h"``, ``"1d12h"``.
+            failed: The same for failed jobs,
+            cancelled: for cancelled ones,
+            timeout: and for those that ran past their timeout.
+
+        Returns:
+            What is in force now, as :meth:`retention` tells it.
+
+        Raises:
+            InvalidJob: An age is none; nothing was changed.
+        """
+        said = {"completed": completed, "failed": failed, "cancelled": cancelled, "timeout": timeout}
+        ages = {
+            status: None if age is None else retention.microseconds(age, status)
+            for status, age in said.items()
+            if age is not _AS_IT_IS
+        }
+        if ages:
+            self._store.retain(ages)
+        if any(ages.values()):
+            self._store.allow_giving_back()
+        return self.retention()
+
+    def retention(self) -> dict[str, float | None]:
+        """How long jobs are kept after their end, by status: seconds, or None for ever."""
+        kept = self._store.retention()
+        return {status: kept[status] / SECOND if status in kept else None for status in _ENDS}
 
     def requeue_job(self, job_id: str) -> bool:
         """

@@ -430,12 +430,43 @@ AND NOT EXISTS (SELECT 1 FROM unfinished AS u WHERE u.parent = j.seq)
 -- name: clear_choose
 -- Those of the candidates that may still go.
 SELECT json_group_array(j.seq) FROM json_each(:jobs) AS c CROSS JOIN job AS j ON j.seq = c.value
-WHERE j.status IN ({clearable}) AND {unneeded}
+WHERE j.status = :status AND (:before IS NULL OR j.completed_at < :before) AND {unneeded}
 
 -- name: clear_keep_id
--- Children that completed keep the id of a parent that goes.
+-- Children, all of which have completed, keep the id of a parent that goes.
 UPDATE dependency SET parent_id = (SELECT id FROM job WHERE seq = dependency.parent), parent = NULL
-WHERE parent IN (SELECT value FROM json_each(:jobs))
+WHERE (child, position) IN (
+    SELECT child, position FROM dependency WHERE parent IN (SELECT value FROM json_each(:jobs)) LIMIT :limit
+)
+
+-- name: retain
+INSERT INTO retention (status, age) VALUES (:status, :age) ON CONFLICT (status) DO UPDATE SET age = excluded.age
+
+-- name: retain_for_ever
+DELETE FROM retention WHERE status = :status
+
+-- name: retention
+SELECT status, age FROM retention
+
+-- name: sweep
+-- A piece of a status, newest first: the jobs that ended before a moment and that nothing needs, when the first of the
+-- others has ended, the last job looked at, how many were looked at.
+SELECT json_group_array(seq) FILTER (WHERE may_go), min(completed_at) FILTER (WHERE NOT is_old), min(seq), count(*)
+FROM (
+    SELECT j.seq AS seq, j.completed_at AS completed_at, j.completed_at < :before AS is_old,
+        j.completed_at < :before AND {unneeded} AS may_go
+    FROM job AS j INDEXED BY job_status WHERE j.status = :status AND j.seq < :high AND j.seq >= :low
+    ORDER BY j.seq DESC LIMIT :limit
+)
+
+-- name: space
+-- Pages, those that are free, bytes in a page, and 2 if free ones can be given back one by one.
+SELECT c.page_count, f.freelist_count, s.page_size, a.auto_vacuum
+FROM pragma_page_count AS c, pragma_freelist_count AS f, pragma_page_size AS s, pragma_auto_vacuum AS a
+
+-- name: give_back
+-- One page: sqlite3 takes only one step of a statement whose rows have no columns.
+PRAGMA incremental_vacuum(1)
 
 -- name: clear_edges
 DELETE FROM dependency WHERE child IN (SELECT value FROM json_each(:jobs))

@@ -336,13 +336,8 @@ SELECT seq, status FROM job WHERE id = :id
 -- fragment: how far the job (v) is, as it has told last.
 (SELECT json_array(x.run, x.done, x.total, x.message, x.at) FROM progress AS x WHERE x.job = v.seq) AS progress
 
--- name: shown
--- fragment: what callers are told of a job (v).
-v.*, {progress_of}, (SELECT n.tags FROM annotation AS n WHERE n.seq = v.seq) AS tags,
-    (SELECT n.metadata FROM annotation AS n WHERE n.seq = v.seq) AS metadata
-
 -- name: record
-SELECT {shown} FROM main.jobs AS v WHERE v.id = :id
+SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.id = :id
 
 -- name: executions
 SELECT * FROM main.job_executions WHERE job_id = :id ORDER BY run
@@ -361,28 +356,27 @@ SELECT status, result FROM job WHERE id = :id
         OR v.description LIKE :search ESCAPE '\' OR v.error LIKE :search ESCAPE '\'
         OR EXISTS (SELECT 1 FROM params AS m WHERE m.seq = v.seq
             AND (m.body LIKE :search ESCAPE '\' OR m.body LIKE :search_json ESCAPE '\'))
-        OR EXISTS (SELECT 1 FROM annotation AS n WHERE n.seq = v.seq
-            AND (n.tags LIKE :search ESCAPE '\' OR n.tags LIKE :search_json ESCAPE '\'
-                OR n.metadata LIKE :search ESCAPE '\' OR n.metadata LIKE :search_json ESCAPE '\')))
+        OR v.tags LIKE :search ESCAPE '\' OR v.tags LIKE :search_json ESCAPE '\'
+        OR v.metadata LIKE :search ESCAPE '\' OR v.metadata LIKE :search_json ESCAPE '\')
 
 -- name: list_all
 -- Newest first, from before :cursor down to :floor; a list that has to look at many jobs does so a piece at a time.
-SELECT {shown} FROM main.jobs AS v WHERE v.seq < :cursor AND v.seq >= :floor AND {wanted}
+SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.seq < :cursor AND v.seq >= :floor AND {wanted}
 ORDER BY v.seq DESC LIMIT :limit
 
 -- name: list_status
-SELECT {shown} FROM main.jobs AS v
+SELECT v.*, {progress_of} FROM main.jobs AS v
 WHERE v.status = :status AND v.seq < :cursor AND v.seq >= :floor AND {wanted}
 ORDER BY v.seq DESC LIMIT :limit
 
 -- name: list_queue
 -- Of a queue that is not 'default'.
-SELECT {shown} FROM main.jobs AS v
+SELECT v.*, {progress_of} FROM main.jobs AS v
 WHERE v.queue = :queue AND v.queue != 'default' AND v.seq < :cursor AND v.seq >= :floor AND {wanted}
 ORDER BY v.seq DESC LIMIT :limit
 
 -- name: list_tag
-SELECT {shown} FROM tag AS t CROSS JOIN main.jobs AS v ON v.seq = t.seq
+SELECT v.*, {progress_of} FROM tag AS t CROSS JOIN main.jobs AS v ON v.seq = t.seq
 WHERE t.tag = :tag AND t.seq < :cursor AND t.seq >= :floor AND {wanted}
 ORDER BY t.seq DESC LIMIT :limit
 

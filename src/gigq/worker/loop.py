@@ -165,22 +165,20 @@ class Loop:
         self._ended += settlements
 
     def _let_retry_go(self, call: Call) -> None:
-        if call.lease.attempts + 1 < call.lease.max_attempts:
-            due_at = self._clock.now() + call.lease.retry_delay if call.lease.retry_delay else None
+        retry = settling.overdue(call.lease, self._clock.now(), None, thread_goes_on=False)
+        if retry.status == "pending":
             try:
                 with self._store.engine.hurried(_PATIENCE):
-                    self._store.hasten(call.lease, due_at)
+                    self._store.hasten(call.lease, retry.due_at)
             except StoreError:
                 return  # it goes by itself when its time comes
             self._lanes.look()
 
-    def _give_back(self, calls: list[Call], due_at: int | None = None) -> None:
-        """Let others have calls that have not started."""
+    def _give_back(self, calls: list[Call], delay: int | None = None) -> None:
+        """Let others have calls that have not started; in ``delay`` microseconds, if not at once."""
         now = self._clock.now()
-        settlements = [settling.decide(call.lease, "unstarted", now, started_at=None) for call in calls]
-        for settlement in settlements:
-            settlement.due_at = due_at
-        self._end(calls, settlements)
+        ends = [settling.decide(call.lease, "unstarted", now, started_at=None, delay=delay) for call in calls]
+        self._end(calls, ends)
 
     def _take_solo(self) -> list[Call]:
         taken, self._solo = list(self._solo), deque()
@@ -208,7 +206,7 @@ class Loop:
         self._rang = False
         if self._solo and now - self._solo_since > _SOLO_PATIENCE:
             # Others are busy for longer: do not hold up everything for it, and let another worker have it.
-            self._give_back(self._take_solo(), self._clock.now() + _SOLO_AGAIN)
+            self._give_back(self._take_solo(), _SOLO_AGAIN)
         if now - self._last_progress > _HOARDING and self._executor.waiting():
             self._lanes.slow_down(now - self._last_progress)
             self._give_back(self._executor.give_back())

@@ -294,6 +294,8 @@ class Processes:
         call.ended = done.ended
         call.result = done.result
         call.error = done.error
+        if done.delay is not None:
+            call.delay = done.delay
         self._ended.append(call)
 
     def _hear_other(self, child: Process, message: wire.ToParent) -> None:

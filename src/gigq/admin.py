@@ -17,7 +17,7 @@ from gigq.queue import JobQueue
 from gigq.status import TERMINAL
 from gigq.store import inspection, migrations
 from gigq.store.connections import Durability
-from gigq.worker.chores.rescue import is_dead
+from gigq.store.workers import is_dead
 from gigq.worker.waker import Waker
 
 _ENDS = frozenset(status.value for status in TERMINAL)

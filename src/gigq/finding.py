@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gigq import callables, codec, labels
@@ -11,6 +12,7 @@ from gigq.errors import InvalidJob
 from gigq.status import JobStatus
 
 if TYPE_CHECKING:
+    from gigq.store import Store
     from gigq.store.listing import Wanted
 
 _LONGEST = 1000
@@ -29,7 +31,71 @@ class JobList(list[dict[str, Any]]):
     it may be set though fewer were found than the limit: a call looks at 100,000."""
 
 
-def wanted(
+class Finding:
+    """The part of JobQueue that lists jobs."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def _store(self) -> Store: ...
+        @property
+        def _name(self) -> str: ...
+
+    def list_jobs(
+        self,
+        status: JobStatus | str | None = None,
+        limit: int = 100,
+        *,
+        queue: str | None = None,
+        task: Callable[..., Any] | str | None = None,
+        tag: str | None = None,
+        search: str | None = None,
+        before: str | None = None,
+    ) -> JobList:
+        """
+        List jobs in the queue, optionally filtered by status.
+
+        Args:
+            status: Filter jobs by this status.
+            limit: Maximum number of jobs to return.
+            queue: Only those in this queue.
+            task: Only those that run this function: itself, a ``@task``, ``"module.function"``, or a name alone.
+            tag: Only those with this tag.
+            search: Only those with this text in their id, name, description, error, params, tags or metadata (A to Z
+                and a to z are the same).
+            before: Only those that were submitted before this job (its id); or ``next`` of a list, to go on behind it.
+
+        Returns:
+            A list of job dictionaries, newest first. Its attribute ``next`` says where to go on, None at the end.
+            What no index answers (``task``, ``search``, the queue "default", several filters) is looked for among
+            100,000 jobs in a call; ``next`` is set then though fewer than ``limit`` were found.
+
+        Raises:
+            ValueError: There is no such status, the limit is negative, or another argument makes no sense.
+        """
+        if not isinstance(limit, int) or limit < 0:
+            raise InvalidJob(f"limit: a whole number from 0 up, not {limit!r}")
+        wanted = _wanted(status, queue, task, tag, search)
+        where = {} if before is None else {"cursor": self._place(before)}
+        found = self._store.find(wanted, limit, **where) if limit else None
+        jobs = JobList(map(shown, found.records) if found else ())
+        jobs.next = _cursor_text(found.cursor) if found else None
+        return jobs
+
+    def _place(self, before: str) -> int:
+        if not isinstance(before, str):
+            raise InvalidJob(f"before: a job's id, or 'next' of a list, is needed, not {before!r:.100}")
+        place = cursor_number(before)
+        if place is None:
+            place = self._store.place_of(before)
+        if place is None:
+            raise InvalidJob(
+                f"before: job {before!r:.100} is not in {self._name} (any more). 'next' of a list stays good."
+            )
+        return place
+
+
+def _wanted(
     status: JobStatus | str | None,
     queue: str | None,
     task: Any,
@@ -107,7 +173,7 @@ def _pattern(text: str) -> str:
 # -- going on ------------------------------------------------------------------------------------------------
 
 
-def cursor_text(cursor: int | None) -> str | None:
+def _cursor_text(cursor: int | None) -> str | None:
     """How callers are given a place in the list."""
     return None if cursor is None else f"{_MARK}{cursor}"
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, finding, log, posting, retention
-from gigq.clock import SECOND, SYSTEM, Clock
+from gigq import callables, codec, explain, finding, log, posting
+from gigq.clock import SYSTEM, Clock
 from gigq.errors import InvalidJob
+from gigq.finding import Finding
 from gigq.job import Job
+from gigq.retention import Keeping
 from gigq.status import JobStatus
 
 if TYPE_CHECKING:
@@ -19,11 +21,7 @@ if TYPE_CHECKING:
     from gigq.store.connections import Durability
 
 
-_AS_IT_IS: Any = object()
-_ENDS = ("completed", "failed", "cancelled", "timeout")
-
-
-class JobQueue:
+class JobQueue(Finding, Keeping):
     """
     Manages a queue of jobs using SQLite as a backend.
 
@@ -169,6 +167,18 @@ class JobQueue:
             execution["output"] = "".join(output.get(execution["run"], ()))
         return {"exists": True, **finding.shown(record), "executions": executions}
 
+    def explain(self, job_id: str) -> explain.Explanation:
+        """
+        Say why a job is not running, or how it ended, and what to do about it.
+
+        Args:
+            job_id: The ID of the job.
+
+        Returns:
+            Sentences (``str()`` has all of them) and the facts behind them; an unknown job is explained too.
+        """
+        return explain.explain(job_id, self._store.explained(job_id), self.clock.now(), self._name)
+
     def get_result(self, job_id: str) -> Any | None:
         """
         Get the result value for a job.
@@ -182,59 +192,6 @@ class JobQueue:
             raise KeyError(f"Job {job_id} is not in {self._name}")
         status, text = found
         return codec.decode(text) if status == JobStatus.COMPLETED.value else None
-
-    def list_jobs(
-        self,
-        status: JobStatus | str | None = None,
-        limit: int = 100,
-        *,
-        queue: str | None = None,
-        task: Callable[..., Any] | str | None = None,
-        tag: str | None = None,
-        search: str | None = None,
-        before: str | None = None,
-    ) -> finding.JobList:
-        """
-        List jobs in the queue, optionally filtered by status.
-
-        Args:
-            status: Filter jobs by this status.
-            limit: Maximum number of jobs to return.
-            queue: Only those in this queue.
-            task: Only those that run this function: itself, a ``@task``, ``"module.function"``, or a name alone.
-            tag: Only those with this tag.
-            search: Only those with this text in their id, name, description, error, params, tags or metadata (A to Z
-                and a to z are the same).
-            before: Only those that were submitted before this job (its id); or ``next`` of a list, to go on behind it.
-
-        Returns:
-            A list of job dictionaries, newest first. Its attribute ``next`` says where to go on, None at the end.
-            What no index answers (``task``, ``search``, the queue "default", several filters) is looked for among
-            100,000 jobs in a call; ``next`` is set then though fewer than ``limit`` were found.
-
-        Raises:
-            ValueError: There is no such status, the limit is negative, or another argument makes no sense.
-        """
-        if not isinstance(limit, int) or limit < 0:
-            raise InvalidJob(f"limit: a whole number from 0 up, not {limit!r}")
-        wanted = finding.wanted(status, queue, task, tag, search)
-        where = {} if before is None else {"cursor": self._place(before)}
-        found = self._store.find(wanted, limit, **where) if limit else None
-        jobs = finding.JobList(map(finding.shown, found.records) if found else ())
-        jobs.next = finding.cursor_text(found.cursor) if found else None
-        return jobs
-
-    def _place(self, before: str) -> int:
-        if not isinstance(before, str):
-            raise InvalidJob(f"before: a job's id, or 'next' of a list, is needed, not {before!r:.100}")
-        place = finding.cursor_number(before)
-        if place is None:
-            place = self._store.place_of(before)
-        if place is None:
-            raise InvalidJob(
-                f"before: job {before!r:.100} is not in {self._name} (any more). 'next' of a list stays good."
-            )
-        return place
 
     def stats(self) -> dict[str, int]:
         """
@@ -266,48 +223,6 @@ class JobQueue:
         if before_timestamp is not None:
             before = posting.moment(before_timestamp, "before_timestamp")
         return self._store.clear(before, self.clock.now())
-
-    def retain(
-        self,
-        *,
-        completed: retention.Age | None = _AS_IT_IS,
-        failed: retention.Age | None = _AS_IT_IS,
-        cancelled: retention.Age | None = _AS_IT_IS,
-        timeout: retention.Age | None = _AS_IT_IS,
-    ) -> dict[str, float | None]:
-        """Say how long jobs are kept after their end; what is not said is left as it is, and None is for ever.
-
-        It is stored with the queue, and workers see to it, now and then and a few jobs at a time. A job that others which
-        have not completed depend on is spared.
-
-        Args:
-            completed: Seconds, a timedelta, or a text such as ``"7d"``, ``"36h"``, ``"1d12h"``.
-            failed: The same for failed jobs,
-            cancelled: for cancelled ones,
-            timeout: and for those that ran past their timeout.
-
-        Returns:
-            What is in force now, as :meth:`retention` tells it.
-
-        Raises:
-            InvalidJob: An age is none; nothing was changed.
-        """
-        said = {"completed": completed, "failed": failed, "cancelled": cancelled, "timeout": timeout}
-        ages = {
-            status: None if age is None else retention.microseconds(age, status)
-            for status, age in said.items()
-            if age is not _AS_IT_IS
-        }
-        if ages:
-            self._store.retain(ages)
-        if any(ages.values()):
-            self._store.allow_giving_back()
-        return self.retention()
-
-    def retention(self) -> dict[str, float | None]:
-        """How long jobs are kept after their end, by status: seconds, or None for ever."""
-        kept = self._store.retention()
-        return {status: kept[status] / SECOND if status in kept else None for status in _ENDS}
 
     def requeue_job(self, job_id: str) -> bool:
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from terminal import Gigq, MakeJob
@@ -80,3 +81,34 @@ def test_submit_takes_tags_and_metadata_and_status_shows_them(gigq: Gigq, on_fil
 
 def test_without_tags_status_says_nothing_of_them(gigq: Gigq, on_file: JobQueue) -> None:
     assert "Tags" not in gigq("status", on_file.submit(Job("one", "jobs.nothing"))).out
+
+
+# -- explain -----------------------------------------------------------------------------------------------------
+
+
+def test_explain_says_why_and_what_to_do(gigq: Gigq, make_job: MakeJob) -> None:
+    job_id = make_job()
+    assert gigq("explain", job_id[-8:]) == (
+        0,
+        "It is ready, and no worker is running.\nStart one: gigq worker.\n",
+        "",
+    )
+    told = json.loads(gigq("explain", job_id, "--json").out)
+    assert (told["id"], told["exists"], told["status"]) == (job_id, True, "pending")
+    assert [reason["reason"] for reason in told["reasons"]] == ["no worker"]
+
+
+def test_explain_of_a_job_that_is_not_there_is_refused(gigq: Gigq, on_file: JobQueue) -> None:
+    answer = gigq("explain", "nothing")
+    assert (answer.code, answer.out) == (1, "")
+    assert "Job nothing not found" in answer.err
+    assert json.loads(gigq("explain", "nothing", "--json").out) == {"exists": False}
+
+
+def test_an_error_cannot_harm_the_terminal(gigq: Gigq, on_file: JobQueue, work: Callable[[], None]) -> None:
+    job_id = on_file.submit(Job("one", "jobs.fail", {"message": "a\x1b[31m\u202e"}, max_attempts=1))
+    work()
+    answer = gigq("explain", job_id)
+    assert "after 1 of 1 attempt: ValueError: a" in answer.out
+    assert "\x1b" not in answer.out
+    assert "\u202e" not in answer.out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gigq import __version__
-from gigq.cli import completion, database, doctor, exits, jobs, logs, retain, submit, waiting, worker
+from gigq.cli import completion, database, doctor, exits, explain, jobs, logs, retain, submit, waiting, worker
 from gigq.cli.options import Group
 
 _EPILOG = """\b
@@ -45,6 +45,7 @@ for command in (
     worker.worker,
     jobs.list_,
     jobs.status,
+    explain.explain,
     waiting.result,
     waiting.wait,
     logs.logs,

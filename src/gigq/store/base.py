@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gigq.store.changes import Changes
 from gigq.store.clearing import Clearing
+from gigq.store.explaining import Explaining
 from gigq.store.listing import Listing
 from gigq.store.questions import Questions
 from gigq.store.space import Space
@@ -11,5 +12,5 @@ from gigq.store.work import Work
 from gigq.store.workers import Workers
 
 
-class Store(Changes, Clearing, Space, Questions, Listing, Work, Workers):
+class Store(Changes, Clearing, Space, Questions, Listing, Explaining, Work, Workers):
     """The queue's tables, spoken to in the words of the domain."""

@@ -339,6 +339,37 @@ SELECT seq, status FROM job WHERE id = :id
 -- name: record
 SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.id = :id
 
+-- name: explained
+-- All that says why a job is where it is, in one moment: its row; the parents that it waits for, [id, name, status,
+-- error]; how many ready jobs come before it, if it is ready; and the workers, as worker_list tells them.
+SELECT job.id, job.status, job.queue, job.parents_left, job.due_at, job.held_by, job.held_since, job.attempts, job.crashes,
+    job.runs, job.max_attempts, job.worker, job.function_module, job.function_name, job.updated_at, job.started_at,
+    job.completed_at, job.error,
+    (SELECT json_array(x.run, x.done, x.total, x.message, x.at) FROM progress AS x WHERE x.job = job.seq) AS progress,
+    (SELECT w.worker_id FROM worker AS w WHERE w.number = job.worker) AS worker_id,
+    (SELECT q.id FROM job AS q WHERE q.seq = job.cancelled_for) AS cancelled_for_id,
+    EXISTS (SELECT 1 FROM stop_request AS s WHERE s.job = job.seq AND s.execution = job.execution_id) AS asked_to_stop,
+    coalesce((SELECT n FROM counts WHERE queue = job.queue AND status = 'running'), 0) AS running,
+    CASE WHEN job.parents_left > 0 THEN (
+        SELECT json_group_array(json_array(id, name, status, error)) FROM (
+            SELECT p.id AS id, p.name AS name, p.status AS status, p.error AS error
+            FROM dependency AS e CROSS JOIN job AS p ON p.seq = e.parent
+            WHERE e.child = job.seq AND {edge_is_open} ORDER BY e.position LIMIT :limit
+        )
+    ) END AS open_parents,
+    CASE WHEN job.status = 'pending' AND job.parents_left = 0 AND job.due_at IS NULL AND job.held_by IS NULL THEN (
+        SELECT count(*) FROM (
+            SELECT 1 FROM job AS r INDEXED BY job_ready
+            WHERE r.queue = job.queue AND r.status = 'pending' AND r.parents_left = 0 AND r.due_at IS NULL
+                AND r.held_by IS NULL AND r.priority >= job.priority
+                AND (r.priority > job.priority OR r.seq < job.seq)
+            LIMIT :most
+        )
+    ) END AS ahead,
+    (SELECT json_group_array(json_array(w.number, w.worker_id, w.area, w.pid, w.birth, w.host, w.boot, w.sidecar))
+        FROM worker AS w WHERE w.area IS NOT NULL) AS workers
+FROM job WHERE job.id = :id
+
 -- name: executions
 SELECT * FROM main.job_executions WHERE job_id = :id ORDER BY run
 

@@ -17,7 +17,8 @@ from gigq.lease import Lease
 from gigq.marks import AREA, Place, open_marks
 from gigq.worker import wire
 from gigq.worker.calls import Call
-from gigq.worker.executors.processes import CALLS, Processes
+from gigq.worker.executors.dealing import CALLS
+from gigq.worker.executors.processes import Processes
 from gigq.worker.pace import Pace
 
 ENDS = ("completed", "failed", "cancelled", "timeout")

@@ -19,7 +19,7 @@ from processes import wait_until
 from gigq import Job, JobQueue
 from gigq.store.base import Store
 from gigq.worker import family
-from gigq.worker.executors import process, processes
+from gigq.worker.executors import nursery, process
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="child processes need a POSIX system")
 
@@ -106,7 +106,7 @@ def test_coroutines_do_not_keep_out_what_must_run_alone(make_crew: MakeCrew) -> 
     crew.dispatch(alone, plain)
 
     def met() -> bool:
-        if crew.number < 2000 and len(crew.executor._coroutines) < 50:
+        if crew.number < 2000 and len(crew.executor._dealer._coroutines) < 50:
             crew.dispatch(*[crew.call(executions.count_together) for _ in range(10)])  # there are always more
         return alone in crew.ended and plain in crew.ended
 
@@ -130,7 +130,7 @@ def test_one_that_stops_when_asked_leaves_no_process_behind(
 def test_a_child_that_does_not_leave_is_ended(
     queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "_FAREWELL", 0.3)
+    monkeypatch.setattr(nursery, "_FAREWELL", 0.3)
     pids = tmp_path / "pids"
     job = queue.submit(Job("stays", faults.leave_a_thread, {"path": str(pids)}))
     with working(queue, max_jobs_per_child=1):

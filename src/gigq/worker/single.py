@@ -187,7 +187,7 @@ class Single:
                 self._deliveries.add(self._desk.notes.take())
             if said := self._deliveries.rows():
                 store.exchange([], None, self._clock.now(), said=said)
-                self._deliveries.delivered([])
+                self._deliveries.delivered(len(said), [])
         if call.asked is None and call.lease.lease in store.stop_requests():
             call.asked = "cancelled"
             if (cancel := call.cancel) is not None:
@@ -228,7 +228,7 @@ class Single:
                     self._deliveries.add(self._desk.notes.take())
                 said = self._deliveries.rows()
                 done = self._desk.store.exchange([settlement], None, self._clock.now(), said=said)
-                self._deliveries.delivered([])
+                self._deliveries.delivered(len(said), [])
         except StoreReplaced:
             raise
         except StoreError:

@@ -75,8 +75,8 @@ class Job:
         self.retry_delay = retry_delay
         self.on_parent_failure = on_parent_failure
         self.max_crashes = max_crashes
-        self.tags: Iterable[str] = [] if tags is None else tags
-        self.metadata: dict[str, Any] = {} if metadata is None else metadata
+        self.tags = tags
+        self.metadata = metadata
         self.created_at = to_iso(SYSTEM.now())
         self.check()
 
@@ -104,13 +104,12 @@ class Job:
             raise InvalidJob(
                 f"{self._named}on_parent_failure: one of {', '.join(PARENT_POLICIES)}, not {self.on_parent_failure!r}"
             )
-        if self.tags != [] or self.metadata != {}:
+        if self.tags is not None or self.metadata is not None:
             self._check_labels()
 
     def _check_labels(self) -> None:
         try:
-            labels.known_tags(self.tags)
-            labels.metadata_text(self.metadata)
+            labels.stored(self.tags, self.metadata)
         except InvalidJob as error:
             raise type(error)(f"{self._named}{error}") from error
 

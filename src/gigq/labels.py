@@ -14,6 +14,17 @@ MAX_METADATA = 16_000
 """Bytes of JSON."""
 
 
+def stored(tags: Any, metadata: Any) -> tuple[list[str], str | None]:
+    """Both as they are stored; None, and what is empty, is nothing.
+
+    Raises:
+        InvalidJob: naming the field.
+    """
+    listed = [] if tags is None else known_tags(tags)
+    text = None if metadata is None else metadata_text(metadata)
+    return listed, None if text == "{}" else text
+
+
 def known_tag(tag: Any, what: str = "tags") -> str:
     """A tag: text of 1 to 100 characters.
 

@@ -60,7 +60,7 @@ def _check(job: Job) -> None:
 def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int) -> NewJob:
     """A job as the tables have it; everything that can be refused is refused here."""
     dependencies = list(dict.fromkeys(job.dependencies)) if job.dependencies else []
-    return new(
+    row = new(
         id=job.id,
         queue="default",
         priority=job.priority,
@@ -80,9 +80,10 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         description=job.description,
         created_at=moment(job.created_at, "created_at", job),
         params=_params(job, max_params),
-        tags=labels.known_tags(job.tags) if job.tags else (),
-        metadata=labels.metadata_text(job.metadata) if job.metadata else None,
     )
+    if job.tags is not None or job.metadata is not None:
+        row.tags, row.metadata = labels.stored(job.tags, job.metadata)
+    return row
 
 
 def _params(job: Job, limit: int) -> str:

@@ -25,15 +25,14 @@ class Upkeep:
         self._missing = missing
         self.rescue = Rescue(store, clock)
         self._retention = Retention(store, clock)
-        self._next = clock.monotonic()
+        self._next = self._due = clock.monotonic()
         self._imports_next = clock.monotonic()
 
     def is_due(self) -> bool:
-        return self.seconds_left() == 0
+        return self._clock.monotonic() >= self._due
 
     def seconds_left(self) -> float:
-        left = max(0.0, (self._next - self._clock.monotonic()) / 1e9)
-        return min(left, self._retention.seconds_left())
+        return max(0.0, (self._due - self._clock.monotonic()) / 1e9)
 
     def run_once(self, mine: int) -> bool:
         """Do what is due; whether a job may have become ready by it.
@@ -41,16 +40,20 @@ class Upkeep:
         Raises:
             StoreError: the database cannot be written now; the next turn tries again.
         """
-        if self._clock.monotonic() < self._next:
+        try:
+            became_ready = self._clock.monotonic() >= self._next and self._look_after_others(mine)
             self._retention.run_once()
-            return False
+            return became_ready
+        finally:
+            self._due = min(self._next, self._clock.monotonic() + int(self._retention.seconds_left() * 1e9))
+
+    def _look_after_others(self, mine: int) -> bool:
         self._next = self._clock.monotonic() + _EVERY
         settled = self.rescue.dead_workers(mine) + self.rescue.overdue(mine)
         self._store.forget_stops()
         self.announce(settled)
         released = self.look_after_imports()
         self._retention.learn()
-        self._retention.run_once()
         return bool(settled or released)
 
     def look_after_imports(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from clocks import TurnedClock
 from hypothesis import settings
 
 from gigq import JobQueue, Worker, close_connections
+from gigq.worker import upkeep
 
 MakeWorker = Callable[..., Worker]
 
@@ -56,10 +58,22 @@ def worker(queue: JobQueue, make_worker: MakeWorker) -> Worker:
     return make_worker(queue)
 
 
+@pytest.fixture
+def frequent_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers in this process do the housekeeping twenty times a second."""
+    monkeypatch.setattr(upkeep, "_EVERY", 50_000_000)
+
+
 @pytest.fixture(autouse=True)
 def _close() -> Iterator[None]:
     yield
     close_connections()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of a test is waiting for what takes its time by nature."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(wrapper=True)

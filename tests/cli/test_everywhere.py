@@ -57,8 +57,10 @@ def test_these_are_the_commands_of_this_version() -> None:
             "wait",
             "logs",
             "doctor",
+            "explain",
+            "retain",
         ),
-        *("db", "db info", "db check", "db backup", "db migrate", "completion"),
+        *("db", "db info", "db check", "db backup", "db migrate", "db vacuum", "completion"),
     }
 
 

@@ -12,7 +12,7 @@ from clocks import TurnedClock
 from processes import at_work, wait_until
 from stores import Hands, new_job
 
-from gigq import InvalidJob, Job, JobQueue, Worker, task
+from gigq import InvalidJob, Job, JobQueue, Worker, admin, task
 from gigq.clock import SYSTEM, to_iso
 from gigq.queues import Serving
 from gigq.store import claiming
@@ -160,6 +160,17 @@ def test_a_claim_among_queues_looks_at_few_jobs_of_each(
     hands.submit(*[new_job(f"{n}", queue=f"q{n % 5}", priority=n) for n in range(100)])
     leases = hands.store.exchange([], Claim(1, 50), hands.clock.now()).claimed
     assert [lease.id for lease in leases] == [f"{n}" for n in range(99, 89, -1)]
+
+
+@pytest.mark.parametrize(
+    ("queues", "shown"), [(None, None), (["*"], None), (["mail", "*"], ["mail", "*"]), ({"a": 2}, ["a"])]
+)
+def test_an_operator_sees_which_queues_a_worker_serves(
+    queue: JobQueue, make_worker: MakeWorker, queues: Any, shown: list[str] | None
+) -> None:
+    make_worker(queue, queues=queues)._desk.seat()
+    [seen] = admin.workers(queue)
+    assert seen.queues == shown
 
 
 # -- paused --------------------------------------------------------------------------------------------------------

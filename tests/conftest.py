@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from stores import KINDS, Hands, Kind, assert_sound, open_kind
 
 from gigq import JobQueue, Worker, close_connections
 from gigq.store import Store
+from gigq.worker import upkeep
 
 MakeWorker = Callable[..., Worker]
 
@@ -58,10 +60,22 @@ def worker(queue: JobQueue, make_worker: MakeWorker) -> Worker:
     return make_worker(queue)
 
 
+@pytest.fixture
+def frequent_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers in this process do the housekeeping twenty times a second."""
+    monkeypatch.setattr(upkeep, "_EVERY", 50_000_000)
+
+
 @pytest.fixture(autouse=True)
 def _close() -> Iterator[None]:
     yield
     close_connections()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of a test is waiting for what takes its time by nature."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(wrapper=True)

@@ -124,10 +124,11 @@ def test_a_worker_serves_the_queues_it_is_told(
 
 
 @pytest.mark.parametrize("given", ["mail=3,other", "mail=x", "mail=0", "", "mail,,x", "a,a", "a=1,a=2"])
-def test_queues_that_no_worker_can_serve_are_a_usage_error(gigq: Gigq, given: str) -> None:
+def test_queues_that_no_worker_can_serve_are_a_usage_error(gigq: Gigq, db: str, given: str) -> None:
     answer = gigq("worker", "--once", "--queues", given)
     assert answer.code == 2
     assert "queues" in answer.err
+    assert not Path(db).exists()
 
 
 def test_a_job_is_submitted_with_its_queue_and_its_times(gigq: Gigq, on_file: JobQueue) -> None:

@@ -71,9 +71,7 @@ class Crew:
         self.number = 0
         self.ended: list[Call] = []
         slots = options.pop("async_slots", 100)
-        setup = wire.Setup(
-            list(sys.path), list(sys.argv), None, [], str(path), 0, codec.MAX_RESULT, slots, False
-        )
+        setup = wire.Setup(list(sys.path), list(sys.argv), [], str(path), 0, codec.MAX_RESULT, slots, False)
         self.executor = Processes(
             count,
             setup,

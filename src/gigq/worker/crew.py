@@ -80,7 +80,6 @@ def processes(desk: Desk, concurrency: int, options: Options) -> tuple[Processes
     setup = wire.Setup(
         sys_path=list(sys.path),
         argv=list(sys.argv),
-        pythonpath=os.environ.get("PYTHONPATH"),
         imports=list(options.imports),
         marks_path=marks.place.path,
         marks_offset=marks.place.offset,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from gigq.timing import NO_TIMES, Times
@@ -49,3 +51,5 @@ class NewJob(Struct, gc=False):
     unique: NewUnique | None = None
     retry: str | None = None
     times: Times = NO_TIMES
+    tags: Sequence[str] = ()
+    metadata: str | None = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from gigq import codec
+from gigq import codec, finding
 from gigq.clock import Clock, to_iso
 from gigq.status import JobStatus
 
@@ -37,17 +37,13 @@ class SubmittedWorkflow:
     A workflow in a queue, as ``queue.workflow(id)`` finds it. Each question reads the database anew.
     """
 
-    def __init__(
-        self, queue: Home, row: WorkflowRow, shown: Callable[[dict[str, Any]], dict[str, Any]]
-    ) -> None:
+    def __init__(self, queue: Home, row: WorkflowRow) -> None:
         """Args:
         queue: where it is.
         row: what is stored of it.
-        shown: makes what callers see of a record.
         """
         self._queue = queue
         self._number = row.number
-        self._shown = shown
         self.id = row.id
         self.name = row.name
         self.created_at = to_iso(row.created_at)
@@ -76,7 +72,7 @@ class SubmittedWorkflow:
         cursor = -1
         while page := self._queue._store.workflow_jobs(self._number, cursor, _PAGE):
             cursor = page[-1]["seq"]
-            yield from (self._shown(record) for record in page)
+            yield from (finding.shown(record) for record in page)
 
     def results(self) -> Results:
         """The results of the jobs that completed, by id and name."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, unique
+from gigq import callables, codec, timing, unique
 from gigq.clock import from_iso, from_seconds
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
 
 if TYPE_CHECKING:
-    from gigq.store.rows import NewJob, NewUnique
+    from gigq.store.rows import NewJob
 
 
 def moment(text: str, what: str, job: Job | None = None) -> int:
@@ -24,8 +24,8 @@ def moment(text: str, what: str, job: Job | None = None) -> int:
         ) from None
 
 
-def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
-    """Jobs as they are inserted.
+def rows(jobs: list[Job], max_params: int, now: int) -> list[NewJob]:
+    """Jobs as they are inserted at a moment (microseconds UTC).
 
     Raises:
         InvalidJob: naming the job and its field.
@@ -35,7 +35,7 @@ def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
     if len(jobs) == 1:
         [job] = jobs
         _check(job)
-        return [_row(NewJob, job, callables.refer(job.function), max_params)]
+        return [_row(NewJob, job, callables.refer(job.function), max_params, now)]
     references: dict[int, tuple[Any, callables.Reference]] = {}
     """By the identity of the function, which is kept with it: many jobs have few of them."""
     made = []
@@ -45,7 +45,7 @@ def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
         known = references.get(id(function))
         if known is None:
             known = references[id(function)] = (function, callables.refer(function))
-        made.append(_row(NewJob, job, known[1], max_params))
+        made.append(_row(NewJob, job, known[1], max_params, now))
     return made
 
 
@@ -57,12 +57,12 @@ def _check(job: Job) -> None:
     job.check()
 
 
-def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int) -> NewJob:
+def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int, now: int) -> NewJob:
     """A job as the tables have it; everything that can be refused is refused here."""
     dependencies = list(dict.fromkeys(job.dependencies)) if job.dependencies else []
-    return new(
+    row = new(
         id=job.id,
-        queue="default",
+        queue=job.queue,
         priority=job.priority,
         name=job.name,
         module=reference.module,
@@ -80,8 +80,12 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         description=job.description,
         created_at=moment(job.created_at, "created_at", job),
         params=_params(job, max_params),
-        unique=None if job.unique is None and job.unique_key is None else _unique(job, reference),
+        retry=job.retry_policy(),
+        times=timing.times_of(job, now),
     )
+    if job.unique is not None or job.unique_key is not None:
+        _unique(row, job, reference, now)
+    return row
 
 
 def _params(job: Job, limit: int) -> str:
@@ -91,19 +95,19 @@ def _params(job: Job, limit: int) -> str:
         raise InvalidValue(f"job {job.name!r}: {error}") from error
 
 
-def _unique(job: Job, reference: callables.Reference) -> NewUnique | None:
+def _unique(row: NewJob, job: Job, reference: callables.Reference, now: int) -> None:
+    """Note what makes it unique, and when it runs if it is debounced."""
     from gigq.store.rows import NewUnique
 
-    found = unique.declared(job.unique, job.unique_key, f"job {job.name!r}: ")
+    found = unique.declared(job)
     if found is None:
-        return None
+        return
     key, rules = found
-    return NewUnique(
-        key=key or _key(job, reference),
-        states=rules.listed,
-        period=None if rules.period is None else max(1, from_seconds(rules.period)),
-        on_conflict=rules.on_conflict,
-    )
+    period = None if rules.period is None else max(1, from_seconds(rules.period))
+    if rules.on_conflict == "debounce" and period is not None:
+        row.times = timing.put_off(job, row.times, now + period)
+        period = None
+    row.unique = NewUnique(key or _key(job, reference), rules.listed, period, rules.on_conflict)
 
 
 def _key(job: Job, reference: callables.Reference) -> str:

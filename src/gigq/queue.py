@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gigq import callables, codec, log, posting
 from gigq.clock import SYSTEM, Clock, to_iso
+from gigq.controls import QueueControls, by_status
 from gigq.errors import InvalidJob
 from gigq.job import Job
 from gigq.status import JobStatus
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from gigq.store.rows import NewJob
 
 
-class JobQueue:
+class JobQueue(QueueControls):
     """
     Manages a queue of jobs using SQLite as a backend.
 
@@ -89,18 +90,19 @@ class JobQueue:
             StoreError: It could not be stored. Either way nothing was written.
         """
         callables.end_load()
-        met = self._post(posting.rows([job], self.max_params), connection)
+        now = self.clock.now()
+        met = self._post(posting.rows([job], self.max_params, now), now, connection)
         if job.id in met:
             log.not_submitted(job.name, met[job.id])
             return met[job.id]
         log.submitted(job.id, job.name)
         return job.id
 
-    def _post(self, rows: list[NewJob], connection: sqlite3.Connection | None) -> dict[str, str]:
+    def _post(self, rows: list[NewJob], now: int, connection: sqlite3.Connection | None) -> dict[str, str]:
         """Id of a job that was not submitted -> id of the one that has its unique key."""
         if connection is None:
-            return self._store.submit(rows, self.clock.now())
-        return self._store.submit_within(connection, rows, self.clock.now())
+            return self._store.submit(rows, now)
+        return self._store.submit_within(connection, rows, now)
 
     def submit_many(self, jobs: Iterable[Job], *, connection: sqlite3.Connection | None = None) -> list[str]:
         """
@@ -122,8 +124,9 @@ class JobQueue:
         """
         callables.end_load()
         submitted = list(jobs)
-        rows = posting.rows(submitted, self.max_params)
-        met = self._post(rows, connection) if rows else {}
+        now = self.clock.now()
+        rows = posting.rows(submitted, self.max_params, now)
+        met = self._post(rows, now, connection) if rows else {}
         if len(submitted) == 1 and not met:
             log.submitted(submitted[0].id, submitted[0].name)
         else:
@@ -224,9 +227,7 @@ class JobQueue:
         Returns:
             Every status, and ``total``; the cost does not depend on how many jobs there are.
         """
-        counted = self._store.stats()
-        counts = {status.value: counted.get(status.value, 0) for status in JobStatus}
-        return {**counts, "total": sum(counts.values())}
+        return by_status(self._store.stats())
 
     def clear_completed(self, before_timestamp: str | None = None) -> int:
         """
@@ -348,6 +349,7 @@ def _shown(record: dict[str, Any]) -> dict[str, Any]:
     record["params"] = codec.decode(record["params"])
     record["dependencies"] = codec.decode(record["dependencies"])
     record["result"] = codec.decode(record["result"])
+    record["retry"] = codec.decode(record["retry"])
     if record["progress"] is not None:
         run, done, total, message, at = codec.decode(record["progress"])
         told = {"run": run, "done": done, "total": total, "message": message, "updated_at": to_iso(at)}

@@ -8,10 +8,11 @@ from typing import NamedTuple
 from gigq.errors import DependencyCycle, DuplicateJob, UnknownParent
 from gigq.ids import sought
 from gigq.status import JobStatus
-from gigq.store import graph, uniqueness
+from gigq.store import claiming, graph, uniqueness
 from gigq.store.exchange import add_counts
 from gigq.store.rows import NewJob
 from gigq.store.transaction import Transaction, as_json
+from gigq.timing import NO_TIMES
 
 _PIECE = 5000
 """Jobs in one statement: bounds the JSON text, not the transaction."""
@@ -101,13 +102,14 @@ def insert(tx: Transaction, what: Plan, now: int) -> dict[str, str]:
     if not what.is_keyed:
         _insert(tx, what, now)
         return {}
+    claiming.expire_any(tx, now)  # a job that can never start must not keep its key
     meeting = uniqueness.meet(tx, what.jobs, now)
     if meeting.met:
         what = plan(meeting.new)
     if what.jobs:
         _insert(tx, what, now)
     for change in meeting.changes:
-        uniqueness.redeclare(tx, change, _kind(change.job), now)
+        uniqueness.redeclare(tx, change, _columns(change.job), now)
     return meeting.met
 
 
@@ -132,7 +134,7 @@ def _insert(tx: Transaction, what: Plan, now: int) -> None:
 
 def _insert_one(tx: Transaction, job: NewJob, now: int) -> int:
     """Each statement bound by place, none through JSON; the job's number."""
-    values = (*_kind(job), len(job.dependencies), job.id, job.name, job.created_at, now)
+    values = (*_columns(job), len(job.dependencies), job.id, job.name, job.created_at, now)
     if job.unique is None:
         seq = tx.add("insert_job", values)
     else:
@@ -189,7 +191,15 @@ def _kind(job: NewJob) -> tuple[object, ...]:
         job.description,
         len(job.dependencies),
         job.is_async,
+        job.retry,
+        None if job.times is NO_TIMES else job.times,
     )
+
+
+def _columns(job: NewJob) -> tuple[object, ...]:
+    """Its ``kind_columns`` one by one."""
+    *kind, _ = _kind(job)
+    return (*kind, *job.times)
 
 
 def _insert_edges(tx: Transaction, what: Plan, base: int, outside: dict[str, int]) -> None:

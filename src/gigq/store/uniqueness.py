@@ -111,10 +111,8 @@ def columns(job: NewJob, now: int) -> tuple[object, ...]:
     unique = job.unique
     if unique is None:
         return ()
-    key, period = unique.key, unique.period
-    if unique.on_conflict == "debounce":
-        return key, key, unique.states, None, now + (period or 0)
-    return key, key, unique.states, None if period is None else now + period, None
+    until = None if unique.period is None else now + unique.period
+    return unique.key, unique.key, unique.states, until
 
 
 def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: int) -> None:

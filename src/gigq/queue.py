@@ -90,19 +90,24 @@ class JobQueue(QueueControls):
             StoreError: It could not be stored. Either way nothing was written.
         """
         callables.end_load()
-        now = self.clock.now()
-        met = self._post(posting.rows([job], self.max_params, now), now, connection)
+        _, met = self._post([job], connection)
         if job.id in met:
             log.not_submitted(job.name, met[job.id])
             return met[job.id]
         log.submitted(job.id, job.name)
         return job.id
 
-    def _post(self, rows: list[NewJob], now: int, connection: sqlite3.Connection | None) -> dict[str, str]:
-        """Id of a job that was not submitted -> id of the one that has its unique key."""
+    def _post(
+        self, jobs: list[Job], connection: sqlite3.Connection | None
+    ) -> tuple[list[NewJob], dict[str, str]]:
+        """What was to be inserted, and of that the id of a job that was not -> id of the one that has its unique key."""
+        now = self.clock.now()
+        rows = posting.rows(jobs, self.max_params, now)
+        if not rows:
+            return rows, {}
         if connection is None:
-            return self._store.submit(rows, now)
-        return self._store.submit_within(connection, rows, now)
+            return rows, self._store.submit(rows, now)
+        return rows, self._store.submit_within(connection, rows, now)
 
     def submit_many(self, jobs: Iterable[Job], *, connection: sqlite3.Connection | None = None) -> list[str]:
         """
@@ -124,9 +129,7 @@ class JobQueue(QueueControls):
         """
         callables.end_load()
         submitted = list(jobs)
-        now = self.clock.now()
-        rows = posting.rows(submitted, self.max_params, now)
-        met = self._post(rows, now, connection) if rows else {}
+        rows, met = self._post(submitted, connection)
         if len(submitted) == 1 and not met:
             log.submitted(submitted[0].id, submitted[0].name)
         else:

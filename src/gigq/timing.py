@@ -91,7 +91,7 @@ def times_of(job: Declared, now: int) -> Times:
 
 
 def put_off(job: Declared, times: Times, due_at: int) -> Times:
-    """The same, but that it starts at that moment.
+    """The same, but that it does not start before that moment.
 
     Raises:
         InvalidJob: it could never start.
@@ -101,7 +101,7 @@ def put_off(job: Declared, times: Times, due_at: int) -> Times:
         raise InvalidJob(
             f"job {job.name!r}: {field}: {getattr(job, field)} is not after the period of its debounce, so it could never start"
         )
-    return times._replace(due_at=due_at)
+    return times._replace(due_at=max(due_at, times.due_at or 0))
 
 
 def _declared(job: Declared) -> tuple[_Time | None, list[_Time]]:

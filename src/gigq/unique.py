@@ -48,8 +48,8 @@ class Unique:
                 pending and running (for ``"debounce"``: pending). ``"pending"`` must be among them, and ``"running"``
                 if there is one that comes after it; empty where only ``period`` is to count.
             period: Seconds (or a timedelta) from the submit on within which there is no other, however the job ended,
-                unless it was cancelled. For ``"debounce"`` how long there must be no further submit before it runs, in place of
-                the job's ``delay``.
+                unless it was cancelled. For ``"debounce"`` how long there must be no further submit before it runs (or the job
+                has a ``delay``; the longer one counts).
             on_conflict: What a submit does that meets a job with its key: ``"return"`` that job's id; ``"skip"``, the
                 same, but :meth:`JobQueue.submit_many` leaves it out of its list; ``"raise"`` DuplicateJob;
                 ``"replace"`` what the other is to do, if it is still pending; ``"debounce"``, that too, and it
@@ -92,13 +92,12 @@ class Unique:
 
 
 class Declared(Protocol):
-    """What a job says of its key, and of when it runs."""
+    """What a job says of its key, and of how long it waits."""
 
     name: str
     unique: Unique | bool | None
     unique_key: str | None
     delay: timing.Duration | None
-    run_at: timing.Moment | None
 
 
 def declared(job: Declared) -> tuple[str | None, Unique] | None:
@@ -122,22 +121,12 @@ def declared(job: Declared) -> tuple[str | None, Unique] | None:
         raise InvalidJob(
             f"{whose}unique_key: {unique_key!r}, but unique has the key {unique.key!r}; keep one"
         )
-    if unique.on_conflict == "debounce":
-        _refuse_times(job, unique)
+    if unique.on_conflict == "debounce" and unique.period is None and job.delay is None:
+        raise InvalidJob(
+            f"{whose}unique: on_conflict='debounce' needs the time to wait for another submit: its period, or the delay of "
+            "the job"
+        )
     return unique_key or unique.key, unique
-
-
-def _refuse_times(job: Declared, unique: Unique) -> None:
-    """InvalidJob where it is not clear how long a debounced job waits."""
-    if job.run_at is not None:
-        raise InvalidJob(
-            f"job {job.name!r}: run_at: cannot be beside on_conflict='debounce', which says when it runs"
-        )
-    if (job.delay is None) == (unique.period is None):
-        raise InvalidJob(
-            f"job {job.name!r}: delay: on_conflict='debounce' needs the time to wait for another submit, as the period of "
-            "unique or as the delay of the job, and not both"
-        )
 
 
 def check_key(key: object, what: str) -> None:

@@ -324,6 +324,9 @@ def test_the_delay_of_the_job_says_how_long_too(queue: JobQueue, worker: Worker,
     assert not worker.process_one()
     clock.turn(1)
     assert worker.process_one()
+    queue.submit(job(on_conflict="debounce", period=10, delay=30))
+    clock.turn(29)
+    assert not worker.process_one(), "the longer one counts"
 
 
 def test_replace_changes_the_times_and_the_queue(queue: JobQueue, clock: TurnedClock) -> None:

@@ -96,13 +96,6 @@ Examples:
     metavar="SECONDS",
     help="Seconds before a failed run is repeated.  [default: 0]",
 )
-@click.option("--unique-key", metavar="KEY", help="Not if a job with this key is pending or running.")
-@click.option(
-    "--unique",
-    is_flag=True,
-    default=None,
-    help="The same, with a key made from the function and its parameters.",
-)
 @click.option(
     "--retry",
     metavar="POLICY",
@@ -125,6 +118,13 @@ Examples:
     metavar="SECONDS|TIME",
     callback=_seconds_or_time,
     help="Stop it, and do not try it again, from then on.",
+)
+@click.option("--unique-key", metavar="KEY", help="Not if a job with this key is pending or running.")
+@click.option(
+    "--unique",
+    is_flag=True,
+    default=None,
+    help="The same, with a key made from the function and its parameters.",
 )
 @pass_settings
 def submit(settings: Settings, /, function: str, params: dict[str, Any], **options: Any) -> int:
@@ -164,16 +164,16 @@ def submit(settings: Settings, /, function: str, params: dict[str, Any], **optio
     return exits.OK
 
 
+_INSTEAD: dict[str, tuple[str, Any]] = {"retry": ("retry_delay", 0), "retry_delay": ("retry", None)}
+"""Flag -> what a @task may have declared in its place, and the value that takes it back."""
+
+
 def _tell_other(settings: Settings, job_id: str) -> None:
     """A job that was there already has the unique key."""
     if settings.json:
         output.as_json({"id": job_id, "submitted": False})
     else:
         output.say(f"Job not submitted, its unique key is taken by: {job_id}")
-
-
-_INSTEAD: dict[str, tuple[str, Any]] = {"retry": ("retry_delay", 0), "retry_delay": ("retry", None)}
-"""Flag -> what a @task may have declared in its place, and the value that takes it back."""
 
 
 def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:

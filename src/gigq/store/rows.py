@@ -96,9 +96,9 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+    unique: NewUnique | None = None
     retry: str | None = None
     times: Times = NO_TIMES
-    unique: NewUnique | None = None
 
 
 class QueueRow(NamedTuple):

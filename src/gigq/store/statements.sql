@@ -358,8 +358,7 @@ INSERT INTO counts (queue, status, n) VALUES (?, 'pending', 1)
 ON CONFLICT (queue, status) DO UPDATE SET n = n + 1
 
 -- name: kinds
--- fragment: :kinds has [the kind_columns, the last five as one] each, so that they are taken out of the JSON once and not
--- for every job.
+-- fragment: :kinds has [the kind_columns, the last five as one] each, so that they are taken out of the JSON once and not for every job.
 kind AS MATERIALIZED (
     SELECT key AS place, json_extract(value, '$[0]') AS queue, json_extract(value, '$[1]') AS priority,
         json_extract(value, '$[2]') AS function_module, json_extract(value, '$[3]') AS function_name,

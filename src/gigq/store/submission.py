@@ -109,7 +109,7 @@ def insert(tx: Transaction, what: Plan, now: int) -> dict[str, str]:
     if what.jobs:
         _insert(tx, what, now)
     for change in meeting.changes:
-        uniqueness.redeclare(tx, change, _columns(change.job), now)
+        uniqueness.redeclare(tx, change, _one_kind(change.job), now)
     return meeting.met
 
 
@@ -134,7 +134,7 @@ def _insert(tx: Transaction, what: Plan, now: int) -> None:
 
 def _insert_one(tx: Transaction, job: NewJob, now: int) -> int:
     """Each statement bound by place, none through JSON; the job's number."""
-    values = (*_columns(job), len(job.dependencies), job.id, job.name, job.created_at, now)
+    values = (*_one_kind(job), len(job.dependencies), job.id, job.name, job.created_at, now)
     if job.unique is None:
         seq = tx.add("insert_job", values)
     else:
@@ -173,8 +173,14 @@ def _insert_params(tx: Transaction, base: int, bodies: list[str]) -> None:
     tx.run("insert_params", base=base + start, bodies=as_json(bodies[start:]))
 
 
+def _one_kind(job: NewJob) -> tuple[object, ...]:
+    """The ``kind_columns`` of a job, to be bound by place."""
+    *kind, _ = _kind(job)
+    return *kind, *job.times
+
+
 def _kind(job: NewJob) -> tuple[object, ...]:
-    """What many jobs of a submission have in common, in the order of ``kind_columns``."""
+    """What many jobs of a submission have in common, in the order of ``kind_columns``, the times as one."""
     return (
         job.queue,
         job.priority,
@@ -194,12 +200,6 @@ def _kind(job: NewJob) -> tuple[object, ...]:
         job.retry,
         None if job.times is NO_TIMES else job.times,
     )
-
-
-def _columns(job: NewJob) -> tuple[object, ...]:
-    """Its ``kind_columns`` one by one."""
-    *kind, _ = _kind(job)
-    return (*kind, *job.times)
 
 
 def _insert_edges(tx: Transaction, what: Plan, base: int, outside: dict[str, int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, timing, unique
+from gigq import callables, codec, labels, timing, unique
 from gigq.clock import from_iso, from_seconds
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
@@ -85,6 +85,8 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
     )
     if job.unique is not None or job.unique_key is not None:
         _unique(row, job, reference, now)
+    if job.tags is not None or job.metadata is not None:
+        row.tags, row.metadata = labels.stored(job.tags, job.metadata)
     return row
 
 

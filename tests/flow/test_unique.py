@@ -346,6 +346,17 @@ def test_replace_changes_the_times_and_the_queue(queue: JobQueue, clock: TurnedC
     assert counts_are_true(queue)
 
 
+def test_replace_changes_tags_and_metadata_and_the_retry_policy(queue: JobQueue) -> None:
+    first = queue.submit(job(tags=["a", "b"], metadata={"n": 1}, retry=[1, 2]))
+    queue.submit(job(on_conflict="replace", tags=["b", "c"]))
+    shown = queue.get_status(first)
+    assert (shown["tags"], shown["metadata"], shown["retry"]) == (["b", "c"], {}, None)
+    assert [row["id"] for row in queue.list_jobs(tag="c")] == [first]
+    assert queue.list_jobs(tag="a") == []
+    queue.submit(job(on_conflict="replace"))
+    assert queue.list_jobs(tag="c") == []
+
+
 def test_a_job_that_expired_frees_its_key(queue: JobQueue, clock: TurnedClock) -> None:
     first = queue.submit(job(expires=10))
     clock.turn(10)

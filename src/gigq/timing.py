@@ -108,6 +108,20 @@ def as_json(job: Declared) -> dict[str, float | str]:
     return plain
 
 
+def put_off(job: Declared, times: Times, due_at: int) -> Times:
+    """The same, but that it does not start before that moment.
+
+    Raises:
+        InvalidJob: it could never start.
+    """
+    if times.ends_at is not None and due_at >= times.ends_at:
+        field = "expires" if times.ends_at == times.expires_at else "deadline"
+        raise InvalidJob(
+            f"job {job.name!r}: {field}: {getattr(job, field)} is not after the period of its debounce, so it could never start"
+        )
+    return times._replace(due_at=max(due_at, times.due_at or 0))
+
+
 def _declared(job: Declared) -> tuple[_Time | None, list[_Time]]:
     """When it starts, and when it ends."""
     if job.run_at is not None and job.delay is not None:

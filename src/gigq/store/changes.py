@@ -8,7 +8,7 @@ from gigq.errors import StoreError
 from gigq.ids import sought
 from gigq.newjob import NewJob
 from gigq.status import REPLACED
-from gigq.store import graph, hosts, joining, late_bell, membership, submission, uniqueness
+from gigq.store import claiming, graph, hosts, joining, late_bell, membership, submission, uniqueness
 from gigq.store.rows import NewWorkflow, Parent
 from gigq.store.transaction import as_json
 from gigq.store.verbs import Verbs
@@ -113,6 +113,7 @@ class Changes(Verbs):
                 parent = tx.array("parents_of", Parent, jobs=as_json([seq]))
                 bad = [p.id for p in parent if p.status in ("failed", "timeout", "cancelled")]
                 return f"its parent {', '.join(bad)} ended badly; requeue that first"
+            claiming.expire_any(tx, now)
             replaced = graph.requeue(tx, [seq], now)
             if replaced:
                 return f"its unique key is taken: {REPLACED.format(replaced[seq])}"

@@ -31,6 +31,8 @@ class Lease(Struct, array_like=True, gc=False):
     claimed_at: int | None
     is_async: int | None
     """Whether its function is a coroutine function, as far as that was known at submit."""
+    tick: int | None
+    """Of the schedule that made the job, if one did."""
     params: str | None
     """None where they are large: read when the job starts."""
 

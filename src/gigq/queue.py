@@ -10,6 +10,7 @@ from gigq import callables, codec, log, posting
 from gigq.clock import SYSTEM, Clock, to_iso
 from gigq.errors import InvalidJob
 from gigq.job import Job
+from gigq.scheduling import Scheduling
 from gigq.status import JobStatus
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from gigq.store.connections import Durability
 
 
-class JobQueue:
+class JobQueue(Scheduling):
     """
     Manages a queue of jobs using SQLite as a backend.
 

@@ -22,7 +22,7 @@ class Work(Verbs):
         with self._reading() as tx:
             row = tx.row("peek", queue=queue)
             assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-            return Peek(bool(row[0]), row[1], bool(row[2]))
+            return Peek(bool(row[0]), row[1], bool(row[2]), row[3])
 
     def exchange(
         self,

@@ -326,13 +326,16 @@ class Loop:
         """None while the database cannot be read; then it is tried again."""
         try:
             with self._store.engine.hurried(_PATIENCE):
-                return self._store.peek()
+                found = self._store.peek()
         except StoreReplaced:
             raise
         except StoreBusy:
             pass
         except StoreError as error:
             self._in_trouble(error)
+        else:
+            self._upkeep.next_tick = found.next_tick
+            return found
         self._lanes.look()
         return None
 

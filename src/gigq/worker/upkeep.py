@@ -6,10 +6,12 @@ from gigq.clock import Clock
 from gigq.store import Store
 from gigq.store.rows import Settlement
 from gigq.worker import settling
-from gigq.worker.chores import imports
+from gigq.worker.chores import imports, schedules
 from gigq.worker.chores.rescue import Rescue
 
 _EVERY = 1_000_000_000
+_AGAIN = 100_000
+"""Microseconds until schedules are tried again that could not be written."""
 _IMPORTS_EVERY = 10
 """So many times more seldom: a look at what is held for want of a module."""
 
@@ -25,12 +27,17 @@ class Upkeep:
         self.rescue = Rescue(store, clock)
         self._next = clock.monotonic()
         self._imports_next = clock.monotonic()
+        self.next_tick: int | None = None
+        """When a schedule is due, as far as this worker has heard (microseconds UTC)."""
 
     def is_due(self) -> bool:
-        return self._clock.monotonic() >= self._next
+        return self.seconds_left() == 0
 
     def seconds_left(self) -> float:
-        return max(0.0, (self._next - self._clock.monotonic()) / 1e9)
+        left = (self._next - self._clock.monotonic()) / 1e9
+        if self.next_tick is not None:
+            left = min(left, (self.next_tick - self._clock.now()) / 1e6)
+        return max(0.0, left)
 
     def run_once(self, mine: int) -> bool:
         """Do what is due; whether a job may have become ready by it.
@@ -38,12 +45,21 @@ class Upkeep:
         Raises:
             StoreError: the database cannot be written now; the next turn tries again.
         """
+        fired = self.fire_schedules()
+        if self._clock.monotonic() < self._next:
+            return bool(fired)
         self._next = self._clock.monotonic() + _EVERY
         settled = self.rescue.dead_workers(mine) + self.rescue.overdue(mine)
         self._store.forget_stops()
         self.announce(settled)
         released = self.look_after_imports()
-        return bool(settled or released)
+        return bool(fired or settled or released)
+
+    def fire_schedules(self) -> int:
+        """Make the jobs of schedules that are due, as many as one transaction should carry; how many."""
+        self.next_tick = self._clock.now() + _AGAIN
+        fired, self.next_tick = schedules.fire(self._store, self._clock)
+        return fired
 
     def look_after_imports(self) -> int:
         """Now and then: let go what was held for want of a module, if this worker might have it; how many."""

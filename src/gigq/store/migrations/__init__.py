@@ -19,7 +19,7 @@ from gigq.store.sqlite import Sqlite
 APPLICATION_ID = 0x47694751
 """``GiGQ`` in ASCII."""
 
-NUMBERED: tuple[str, ...] = ("0001_core.sql", "0002_execution.sql")
+NUMBERED: tuple[str, ...] = ("0001_core.sql", "0002_execution.sql", "0005_schedules.sql")
 NEWEST = len(NUMBERED)
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|VIEW|INDEX)(?: IF NOT EXISTS)? (\w+)")
 

@@ -1,0 +1,404 @@
+"""Rules of when: cron expressions, intervals, single moments; and what becomes of ticks that were missed.
+
+Values only. A tick is a moment at which a rule asks for a job, in microseconds UTC. A rule of wall-clock hours
+(``0 5 * * *``, ``*/15 9-17 * * *``) has one tick for each matching time of the calendar: one that the clocks skip comes
+when they have jumped, one that they repeat comes the first time. A rule of every hour (``*/10 * * * *``) goes by the
+time that passes: it ticks through both of two repeated hours, and has nothing to do in one that is skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Literal, NamedTuple, get_args
+
+from gigq.clock import SECOND, from_datetime
+from gigq.errors import InvalidSchedule
+
+Misfire = Literal["skip", "once", "all"]
+Overlap = Literal["skip", "queue", "allow"]
+
+GRACE = 60 * SECOND
+"""Microseconds that a tick may be late before ``misfire="skip"`` takes it for missed."""
+CATCH_UP = 100
+"""Missed ticks that ``misfire="all"`` makes good, unless told otherwise."""
+MOST_CATCH_UP = 10_000
+AT_ONCE = 500
+"""Ticks of one schedule that are made good in one go."""
+
+_LEAST_INTERVAL = SECOND // 10
+_LONGEST_INTERVAL = 10 * 365 * 86400 * SECOND
+_FIRST_WINDOW = 120 * SECOND
+_LONGEST_TEXT = 500
+_FIELDS = 5
+_MACROS = {
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
+
+
+class Policy(NamedTuple):
+    """What becomes of a tick that was missed, or that comes while the job before has not ended."""
+
+    misfire: Misfire = "once"
+    catch_up: int = CATCH_UP
+    overlap: Overlap = "skip"
+
+
+class Rule(NamedTuple):
+    """One of ``cron``, ``every`` and ``at``; times and durations are microseconds."""
+
+    cron: str | None = None
+    every: int | None = None
+    at: int | None = None
+    timezone: str = "UTC"
+    start: int | None = None
+    end: int | None = None
+
+    @classmethod
+    def of(cls, text: str) -> Rule:
+        """The rule that :meth:`text` has spelled."""
+        return cls(**json.loads(text))
+
+    def text(self) -> str:
+        """As it is stored: JSON of what is given."""
+        return json.dumps({name: value for name, value in self._asdict().items() if value is not None})
+
+    def after(self, moment: int, anchor: int) -> int | None:
+        """The first tick after a moment; None if none comes.
+
+        Args:
+            moment: microseconds UTC.
+            anchor: what an interval without a start counts from; that itself is no tick.
+        """
+        if self.start is not None:
+            moment = max(moment, self.start - 1)
+        tick = self._after(moment, anchor)
+        return None if tick is None or (self.end is not None and tick > self.end) else tick
+
+    def _after(self, moment: int, anchor: int) -> int | None:
+        if self.every is not None:
+            base = anchor if self.start is None else self.start
+            return base + ((moment - base) // self.every + 1) * self.every
+        if self.at is not None:
+            return self.at if self.at > moment else None
+        return _cron_after(self.cron or "", self.timezone, moment)
+
+    def between(self, first: int, last: int, anchor: int) -> Iterator[int]:
+        """The ticks from ``first`` to ``last``, both included."""
+        tick = self.after(first - 1, anchor)
+        while tick is not None and tick <= last:
+            yield tick
+            tick = self.after(tick, anchor)
+
+    def newest(self, count: int, first: int, last: int, anchor: int) -> list[int]:
+        """The last ``count`` ticks from ``first`` to ``last``, in order, however many there are."""
+        if self.every is not None:
+            first = max(first, last - count * self.every)
+        window = _FIRST_WINDOW
+        while True:
+            start = max(first, last - window)
+            ticks = list(self.between(start, last, anchor))
+            if len(ticks) >= count or start == first:
+                return ticks[-count:]
+            window *= 4
+
+    def in_the_past(self) -> Rule:
+        """The same without start and end, for ranges that are named by hand; an interval keeps its phase."""
+        return self._replace(start=None, end=None)
+
+
+class Due(NamedTuple):
+    """What a schedule has to do when its time has come."""
+
+    ticks: list[int]
+    """To be fired, oldest first."""
+    next: int | None
+    """The tick that comes then; due at once if it is in the past."""
+    missed: int | None = None
+    """The newest tick that is left out because it was missed."""
+
+
+def due(rule: Rule, policy: Policy, tick: int, now: int, anchor: int) -> Due:
+    """Decide what to do about the ticks from ``tick``, which is due, to now."""
+    wanted = policy.catch_up if policy.misfire == "all" else 1
+    # Under newer time zone data a tick that was announced may be none any more: it is kept.
+    ticks = rule.newest(wanted, tick, now, anchor) or [tick]
+    following = rule.after(now, anchor)
+    if policy.misfire == "skip" and now - ticks[-1] > GRACE:
+        return Due([], following, ticks[-1])
+    if len(ticks) > AT_ONCE:
+        return Due(ticks[:AT_ONCE], ticks[AT_ONCE])
+    return Due(ticks, following)
+
+
+# -- what callers say ------------------------------------------------------------------------------------------
+
+
+def rule(
+    cron: str | None = None,
+    every: float | timedelta | None = None,
+    at: datetime | str | None = None,
+    timezone: str | None = None,
+    start: datetime | str | None = None,
+    end: datetime | str | None = None,
+) -> Rule:
+    """A rule as callers spell it; see :meth:`gigq.JobQueue.schedule`.
+
+    Raises:
+        InvalidSchedule: naming the field.
+    """
+    given = [name for name, value in (("cron", cron), ("every", every), ("at", at)) if value is not None]
+    if len(given) != 1:
+        told = f"not {' and '.join(given)}" if given else "and none is given"
+        raise InvalidSchedule(f"cron, every, at: exactly one of them is needed, {told}")
+    zone = "UTC" if timezone is None else _known_zone(timezone)
+    moments = {
+        name: None if value is None else moment(value, name, timezone)
+        for name, value in (("at", at), ("start", start), ("end", end))
+    }
+    made = Rule(
+        cron=None if cron is None else _known_cron(cron),
+        every=None if every is None else _interval(every),
+        timezone=zone,
+        **moments,
+    )
+    if made.at is not None and (start is not None or end is not None):
+        raise InvalidSchedule("start, end: a schedule with at= has one tick, so neither can be given")
+    if made.start is not None and made.end is not None and made.end < made.start:
+        raise InvalidSchedule(f"end: {end} is before start, {start}")
+    if made.cron is not None and made._replace(start=None, end=None).after(0, 0) is None:
+        raise InvalidSchedule(f"cron: {cron!r}: no such date ever comes")
+    return made
+
+
+def policy(misfire: str | None = None, catch_up: int | None = None, overlap: str | None = None) -> Policy:
+    """A policy as callers spell it.
+
+    Raises:
+        InvalidSchedule: naming the field.
+    """
+    made: dict[str, Any] = {"misfire": misfire or "once"}
+    made["overlap"] = overlap or ("queue" if misfire == "all" else "skip")
+    for name, known in (("misfire", get_args(Misfire)), ("overlap", get_args(Overlap))):
+        if made[name] not in known:
+            raise InvalidSchedule(f"{name}: one of {', '.join(known)}, not {made[name]!r:.100}")
+    if made["misfire"] == "all" and made["overlap"] == "skip":
+        raise InvalidSchedule(
+            "misfire, overlap: 'all' makes good every missed tick, 'skip' would drop all of them but one; "
+            "use overlap='queue' (one after the other) or 'allow'"
+        )
+    if catch_up is not None:
+        if made["misfire"] != "all":
+            raise InvalidSchedule("catch_up: bounds misfire='all', which is not given")
+        if isinstance(catch_up, bool) or not isinstance(catch_up, int) or not 0 < catch_up <= MOST_CATCH_UP:
+            raise InvalidSchedule(f"catch_up: a whole number from 1 to {MOST_CATCH_UP:,}, not {catch_up!r}")
+        made["catch_up"] = catch_up
+    return Policy(**made)
+
+
+def declared(
+    *, misfire: str | None = None, catch_up: int | None = None, overlap: str | None = None, **of_rule: Any
+) -> tuple[Rule, Policy]:
+    """Both, of the options that a schedule is declared with.
+
+    Raises:
+        InvalidSchedule: naming the field.
+    """
+    return rule(**of_rule), policy(misfire, catch_up, overlap)
+
+
+def moment(value: datetime | str, field: str, timezone: str | None = None) -> int:
+    """Microseconds UTC of a datetime or ISO text; a naive one is in ``timezone`` if that is given, else local.
+
+    Raises:
+        InvalidSchedule: naming the field.
+    """
+    try:
+        parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
+        if parsed.tzinfo is None and timezone is not None:
+            parsed = parsed.replace(tzinfo=_zone(timezone))
+        return from_datetime(parsed)
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        raise InvalidSchedule(
+            f"{field}: a datetime, or text such as 2026-01-31T12:00:00, is needed, not {value!r:.100}"
+        ) from None
+
+
+def _interval(every: float | timedelta) -> int:
+    microseconds = 0
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        if isinstance(every, timedelta):
+            microseconds = every // timedelta(microseconds=1)
+        elif not isinstance(every, bool):
+            microseconds = round(every * SECOND)
+    if not _LEAST_INTERVAL <= microseconds <= _LONGEST_INTERVAL:
+        raise InvalidSchedule(
+            f"every: seconds, or a timedelta, of at least 0.1 and at most ten years, not {every!r:.100}"
+        )
+    return microseconds
+
+
+def _known_cron(text: str) -> str:
+    if not isinstance(text, str):
+        raise InvalidSchedule(f"cron: text such as '0 5 * * *' is needed, not {text!r:.100}")
+    words = text.split()
+    bare = " ".join(words)
+    if bare.startswith("@") and bare not in _MACROS:
+        raise InvalidSchedule(f"cron: {text!r:.100} is none of {', '.join(_MACROS)}")
+    if not bare.startswith("@") and len(words) != _FIELDS:
+        raise InvalidSchedule(
+            f"cron: five fields are needed (minute, hour, day of month, month, day of week), not {text!r:.100}; "
+            "for seconds there is every="
+        )
+    if len(bare) > _LONGEST_TEXT:
+        raise InvalidSchedule(f"cron: longer than {_LONGEST_TEXT} characters")
+    refusal = _refusal(bare)
+    if refusal == "bad day-of-month" and _refusal(" ".join([*words[:3], "*", words[4]])) is None:
+        refusal = "no such date ever comes"
+    if refusal is not None:
+        raise InvalidSchedule(f"cron: {text!r}: {refusal}")
+    return bare
+
+
+def _refusal(cron: str) -> str | None:
+    """What the library has against an expression."""
+    from cronsim import CronSim, CronSimError
+
+    try:
+        CronSim(_MACROS.get(cron, cron), datetime(2000, 1, 1))
+    except CronSimError as error:
+        return str(error)[:1].lower() + str(error)[1:]
+    except (ValueError, AssertionError, RecursionError):  # numbers of a thousand digits and the like
+        return "it cannot be read"
+    return None
+
+
+def _known_zone(name: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise InvalidSchedule(f"timezone: a name such as 'Europe/Berlin' is needed, not {name!r:.100}")
+    _zone(name)
+    return name
+
+
+@functools.lru_cache(maxsize=256)
+def _zone(name: str) -> tzinfo:
+    """A time zone by its name.
+
+    Raises:
+        InvalidSchedule: there is no such zone here.
+    """
+    if name == "UTC":
+        return UTC
+    import zoneinfo
+
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        if zoneinfo.available_timezones():
+            why = "is not in this machine's time zone data. Use a name such as 'Europe/Berlin'"
+        else:
+            why = "cannot be looked up: this machine has no time zone data. Install it: pip install tzdata"
+        raise InvalidSchedule(f"timezone: {name!r:.100} {why}") from None
+
+
+# -- cron and the calendar ----------------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=4096)
+def _cron_after(cron: str, timezone: str, moment: int) -> int | None:
+    """The first tick after a moment. Kept: many schedules have the same expression.
+
+    The library walks the calendar, where there are no time zones; the clock's changes are minded here, since it
+    doubles ticks that fall into a skipped hour and loses some where clocks change by half an hour (cronsim 2.8).
+    """
+    zone = _zone(timezone)
+    try:
+        local = datetime.fromtimestamp(moment // SECOND, zone)
+        found = _first_after(cron, zone, local, moment)
+        if _is_every_hour(cron) and (again := _repeated(cron, zone, local, moment)) is not None:
+            found = again if found is None else min(found, again)
+    except (OverflowError, ValueError):  # beyond the calendar
+        return None
+    return found
+
+
+def _first_after(cron: str, zone: tzinfo, local: datetime, moment: int) -> int | None:
+    every_hour = _is_every_hour(cron)
+    for wall in _walls(cron, local.replace(tzinfo=None, fold=0)):
+        for tick in _moments(wall, zone) if every_hour else [_once(wall, zone)]:
+            if tick > moment:
+                return tick
+    return None
+
+
+def _repeated(cron: str, zone: tzinfo, local: datetime, moment: int) -> int | None:
+    """The first tick in the second of two passes of the clock, if ``local`` is in the first."""
+    lap = _offset(local.replace(fold=0)) - _offset(local.replace(fold=1))
+    if local.fold or lap <= timedelta(0):
+        return None
+    wall_now = local.replace(tzinfo=None)
+    for wall in _walls(cron, wall_now - lap):
+        if wall > wall_now:
+            return None
+        moments = _moments(wall, zone)
+        if len(moments) > 1 and moments[1] > moment:
+            return moments[1]
+    return None
+
+
+def _walls(cron: str, wall: datetime) -> Iterator[datetime]:
+    """Times of the calendar that match, after one, in order."""
+    from cronsim import CronSim
+
+    return iter(CronSim(_MACROS.get(cron, cron), wall))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_every_hour(cron: str) -> bool:
+    from cronsim import CronSim
+
+    hours: set[int] = set(CronSim(_MACROS.get(cron, cron), datetime(2000, 1, 1)).hours)
+    return len(hours) == 24
+
+
+def _moments(wall: datetime, zone: tzinfo) -> list[int]:
+    """When the clocks show a time: not at all, once, or twice."""
+    found = []
+    for fold in (0, 1):
+        moment = wall.replace(tzinfo=zone, fold=fold).astimezone(UTC)
+        shown = moment.astimezone(zone).replace(tzinfo=None, fold=0)
+        if shown == wall and from_datetime(moment) not in found:
+            found.append(from_datetime(moment))
+    return found
+
+
+def _once(wall: datetime, zone: tzinfo) -> int:
+    """The first moment at which the clocks show a time, or have jumped over it."""
+    moments = _moments(wall, zone)
+    if moments:
+        return moments[0]
+    # Read with the offset after the jump it is before that, and the other way round.
+    before, after = (from_datetime(wall.replace(tzinfo=zone, fold=fold)) // SECOND for fold in (1, 0))
+    offset = _offset(datetime.fromtimestamp(before, zone))
+    while after - before > 1:
+        middle = (before + after) // 2
+        if _offset(datetime.fromtimestamp(middle, zone)) == offset:
+            before = middle
+        else:
+            after = middle
+    return after * SECOND
+
+
+def _offset(local: datetime) -> timedelta:
+    offset = local.utcoffset()
+    assert offset is not None  # noqa: S101 - it has a zone
+    return offset

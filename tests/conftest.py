@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clocks import TurnedClock
+from hypothesis import settings
 
 from gigq import JobQueue, Worker, close_connections
 
 MakeWorker = Callable[..., Worker]
+
+settings.register_profile("however slow", deadline=None)
+settings.load_profile("however slow")
 
 
 @pytest.fixture
@@ -55,3 +60,21 @@ def worker(queue: JobQueue, make_worker: MakeWorker) -> Worker:
 def _close() -> Iterator[None]:
     yield
     close_connections()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Reports cross a pipe that takes UTF-8 only; what hostile tests print and log may hold lone surrogates."""
+    return _encodable((yield))
+
+
+def _encodable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        case dict():
+            return {key: _encodable(item) for key, item in value.items()}
+        case list() | tuple():
+            return type(value)(map(_encodable, value))
+        case _:
+            return value

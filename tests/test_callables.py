@@ -56,7 +56,9 @@ NOT_TO_BE_FOUND = [
 ]
 
 
-@pytest.mark.parametrize(("function", "hint"), NOT_TO_BE_FOUND, ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("function", "hint"), NOT_TO_BE_FOUND, ids=lambda value: str(value).split(" at 0x")[0][:30]
+)
 def test_what_a_worker_could_not_find_is_refused_with_what_to_do(function: Any, hint: str) -> None:
     with pytest.raises(InvalidJob, match=hint) as refusal:
         callables.refer(function)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,25 @@ def test_a_worker_in_python_stops_what_runs_too_long(tmp_path: Path) -> None:
     assert run(tmp_path, "stops.py") == "timeout\n"
 
 
+SCHEDULES = (ROOT / "docs" / "schedules.md").read_text("utf-8")
+
+
+def test_what_the_page_on_schedules_shows_is_so(tmp_path: Path) -> None:
+    (tmp_path / "reports.py").write_text(_script(SCHEDULES, "reports.py"))
+    run(tmp_path, "reports.py")
+    run(tmp_path, "reports.py")
+    listed = terminal.gigq("--db", "jobs.db", "schedule", "list", cwd=tmp_path)
+    assert [line.split("  ")[0] for line in listed.out.splitlines()[1:]] == [
+        "end of year",
+        "eu hourly",
+        "reports.report",
+    ]
+    [session] = re.findall(r"```console\n((?:(?!```).*\n)+)```", SCHEDULES)
+    for command, shown in re.findall(r"\$ gigq (.*)\n([^$].*\n)", session):
+        answer = terminal.gigq(*shlex.split(command), cwd=tmp_path)
+        assert (answer.code, shown.strip() in answer.out) == (0, True), (command, answer)
+
+
 def _script(document: str, name: str) -> str:
     found = re.search(rf"```python\n(# {re.escape(name)}\n.*?)```", document, re.DOTALL)
     assert found is not None
@@ -106,9 +126,11 @@ def test_architecture_names_every_module_and_no_other() -> None:
     source = ROOT / "src" / "gigq"
     named = set(re.findall(r"[a-z0-9_]+\.(?:py|sql)\b", house))
     there = {path.name for path in source.rglob("*") if path.suffix in (".py", ".sql")}
-    folders = {"__init__.py", "__main__.py", "0001_core.sql", "0002_execution.sql"}
+    folders = {"__init__.py", "__main__.py"}
     inside_named_folders = {
-        path.name for folder in ("cli", "worker/chores") for path in (source / folder).glob("*.py")
+        path.name
+        for glob in ("cli/*.py", "worker/chores/*.py", "store/migrations/*.sql")
+        for path in source.glob(glob)
     }
     assert named <= there
     assert there - folders - inside_named_folders <= named

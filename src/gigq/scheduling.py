@@ -16,6 +16,8 @@ from gigq.schedule import Policy, Rule
 from gigq.task import TaskWrapper
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from gigq.clock import Clock
     from gigq.store import Store
     from gigq.store.schedules import ScheduleRow
@@ -243,6 +245,16 @@ def default_name(task: TaskWrapper[..., Any]) -> str:
 
         module = Path(script).stem
     return f"{module}.{name}"
+
+
+def declared_in(module: ModuleType) -> list[TaskWrapper[..., Any]]:
+    """The tasks of a module that declare a schedule; of those that it imports, the ones of its own submodules."""
+    own = f"{module.__name__}."
+    return [
+        found
+        for found in vars(module).values()
+        if isinstance(found, TaskWrapper) and found.declared and f"{found.__module__}.".startswith(own)
+    ]
 
 
 def _known_name(name: str) -> str:

@@ -21,6 +21,7 @@ NAMES = [
     "FunctionUnavailable",
     "GigQError",
     "InvalidJob",
+    "InvalidSchedule",
     "InvalidValue",
     "Job",
     "JobError",

@@ -10,6 +10,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import jobs
 import pytest
 import tracer
 from clocks import TurnedClock
@@ -17,7 +18,7 @@ from legacy import FOLDER, Old, state
 from processes import PATIENCE, run_code, start
 from stores import Hands, assert_sound
 
-from gigq import JobQueue, Worker, close_connections
+from gigq import Job, JobQueue, Worker, close_connections
 from gigq.errors import StoreBusy, StoreVersion
 from gigq.store import migrations, sqlite
 from gigq.store.migrations import legacy
@@ -193,8 +194,25 @@ def test_a_newer_schema_is_refused_with_both_versions(db: str, opening: type[Job
 
 def test_every_migration_has_its_number_and_is_in_the_list() -> None:
     folder = Path(migrations.__file__).parent
-    assert sorted(path.name for path in folder.glob("*.sql")) == list(migrations.NUMBERED)
-    assert [int(name[:4]) for name in migrations.NUMBERED] == list(range(1, migrations.NEWEST + 1))
+    assert sorted(path.name for path in folder.glob("0*.sql")) == list(migrations.NUMBERED)
+    numbers = [int(name[:4]) for name in migrations.NUMBERED]
+    assert numbers == sorted(set(numbers))
+    assert (numbers[0], numbers[-1]) == (1, migrations.NEWEST)
+
+
+def test_a_migration_makes_the_views_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "older.db")
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "NUMBERED", migrations.NUMBERED[:1])
+        older.setattr(migrations, "NEWEST", 1)
+        JobQueue(path)
+    close_connections()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP VIEW jobs")
+        connection.execute("CREATE VIEW jobs AS SELECT id FROM job")
+    queue = JobQueue(path)
+    job_id = queue.submit(Job("one", jobs.nothing))
+    assert queue.get_status(job_id)["name"] == "one"
 
 
 def test_the_fixtures_are_as_the_old_releases_left_them() -> None:

@@ -23,7 +23,7 @@ from gigq.store.connections import connect
 # Statement -> what it goes through: ``alias:index``, where ``key`` is the primary key; ``alias:scan`` for all of a
 # table (small ones only, or one row of it); ``sort:...`` for a sort by hand. What is not listed must not happen.
 PLANS = {
-    "peek": "job:job_due job:job_ready unfinished:scan",
+    "peek": "job:job_due job:job_ready schedule:schedule_due unfinished:scan",
     "promote": "job:job_due job:key",
     "claim_choose": "j:key job:job_ready p:key",
     "claim_choose_without": "j:key job:job_ready p:key",
@@ -104,6 +104,21 @@ PLANS = {
     "trim_output": "output:key",
     "write_output": "job:key",
     "write_progress": "job:key",
+    "next_tick": "schedule:schedule_due",
+    "schedules_due": "schedule:schedule_due",
+    "schedule_named": "schedule:sqlite_autoindex_schedule_1",
+    "schedule_list": "j:sqlite_autoindex_job_1 s:scan",
+    "put_schedule": "",
+    "pause_schedule": "schedule:sqlite_autoindex_schedule_1",
+    "resume_schedule": "schedule:sqlite_autoindex_schedule_1",
+    "drop_schedule": "schedule:sqlite_autoindex_schedule_1",
+    "schedules_unchanged": "j:sqlite_autoindex_job_1 s:sqlite_autoindex_schedule_1",
+    "last_job_of": "j:sqlite_autoindex_job_1 s:sqlite_autoindex_schedule_1",
+    "ticks_taken": "j:job_tick",
+    "mark_ticks": "job:sqlite_autoindex_job_1",
+    "advance_schedules": "schedule:sqlite_autoindex_schedule_1",
+    "note_last_job": "schedule:sqlite_autoindex_schedule_1",
+    "put_off_schedules": "schedule:sqlite_autoindex_schedule_1",
 }
 
 AT_LEISURE = frozenset(
@@ -216,7 +231,19 @@ def test_the_plan_is_the_one_that_was_meant(connection: sqlite3.Connection, name
     assert plan(connection, text) == meant(name), text
 
 
-@pytest.mark.parametrize("name", ["claim_choose", "peek", "promote", "list_all", "list_status", "children"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "claim_choose",
+        "peek",
+        "promote",
+        "list_all",
+        "list_status",
+        "children",
+        "schedules_due",
+        "schedule_list",
+    ],
+)
 def test_the_order_comes_from_the_index(connection: sqlite3.Connection, name: str) -> None:
     assert not [step for step in plan(connection, texts()[name]) if step.startswith("sort:")]
 

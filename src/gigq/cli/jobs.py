@@ -84,6 +84,8 @@ def _show(found: dict[str, Any]) -> None:
         ("Completed", output.time(found["completed_at"])),
         ("Attempts", f"{found['attempts']} / {found['max_attempts']}"),
     ]
+    if found["schedule"]:
+        pairs.append(("Schedule", f"{found['schedule']}, for {output.time(found['tick'])}"))
     if found["worker_id"]:
         pairs.append(("Worker", found["worker_id"]))
     if found["progress"]:

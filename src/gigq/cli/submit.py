@@ -92,9 +92,7 @@ def submit(settings: Settings, /, function: str, params: dict[str, Any], **optio
     MODULE.FUNCTION is imported from the working directory or wherever Python finds it. If it is a @task, its options
     are the defaults of the flags.
     """
-    given = {field: value for field, value in options.items() if value is not None}
-    if given.get("timeout") == "none":
-        given["timeout"] = None
+    given = chosen(options)
     try:
         found = imports.import_function(function)
         job = _job(found, params, given)
@@ -115,10 +113,18 @@ def submit(settings: Settings, /, function: str, params: dict[str, Any], **optio
             output.as_json({"id": job_id})
         else:
             output.say(f"Job submitted: {job_id}")
-        _hint(settings, queue)
+        hint(settings, queue)
     finally:
         queue.close()
     return exits.OK
+
+
+def chosen(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as Job takes them."""
+    given = {field: value for field, value in options.items() if value is not None}
+    if given.get("timeout") == "none":
+        given["timeout"] = None
+    return given
 
 
 def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
@@ -147,11 +153,11 @@ def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
     job.params = params
     job.check()
     codec.encode(params, "params", codec.MAX_PARAMS)
-    _fit(job.function, params)
+    fit(job.function, params)
     return job
 
 
-def _fit(function: Any, params: dict[str, Any]) -> None:
+def fit(function: Any, params: dict[str, Any]) -> None:
     """TypeError where the call must fail. What a decorator claims to wrap says nothing: it may add arguments."""
     try:
         signature = inspect.signature(function, follow_wrapped=False)
@@ -160,7 +166,7 @@ def _fit(function: Any, params: dict[str, Any]) -> None:
     signature.bind(**params)
 
 
-def _hint(settings: Settings, queue: JobQueue) -> None:
+def hint(settings: Settings, queue: JobQueue) -> None:
     """To a person only: a job that nobody will run is the first thing to wonder about."""
     if not sys.stderr.isatty():
         return

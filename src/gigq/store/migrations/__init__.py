@@ -1,6 +1,7 @@
-"""Numbered, additive changes of the tables; each is one transaction together with its number.
+"""Numbered, additive changes of the tables; all that a file lacks are one transaction together with the last number.
 
-The number is ``PRAGMA user_version``, and ``PRAGMA application_id`` says that the file is ours.
+The number is ``PRAGMA user_version``, and ``PRAGMA application_id`` says that the file is ours. The views are no part
+of any: they are made anew from ``views.sql`` after each migration.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ APPLICATION_ID = 0x47694751
 """``GiGQ`` in ASCII."""
 
 NUMBERED: tuple[str, ...] = ("0001_core.sql", "0002_execution.sql", "0005_schedules.sql")
-NEWEST = len(NUMBERED)
+NEWEST = int(NUMBERED[-1][:4])
+VIEWS = "views.sql"
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|VIEW|INDEX)(?: IF NOT EXISTS)? (\w+)")
 
 
@@ -56,15 +58,17 @@ def ensure(engine: Sqlite, *, create: bool) -> None:
         )
     hosts.choose_journal(engine)
     with engine.writing() as connection:
-        state = look(connection, engine.name)  # somebody else may have been faster
+        state = look(connection, engine.name)
+        if state.version == NEWEST:  # somebody else was faster
+            return
         if state.is_old:
             legacy.set_aside(connection)
         if state.version == 0:
             _refuse_taken_names(connection, engine.name)
-        for number, name in enumerate(NUMBERED[state.version :], start=state.version + 1):
+        for name in [name for name in NUMBERED if int(name[:4]) > state.version] + [VIEWS]:
             for statement in _statements(name):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute(f"PRAGMA user_version = {NEWEST}")
         if state.is_old:
             legacy.take_over(connection)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -98,7 +102,7 @@ def look(connection: sqlite3.Connection, name: str) -> State:
 
 def _refuse_taken_names(connection: sqlite3.Connection, name: str) -> None:
     """StoreUnusable where somebody has tables of the names of ours; to live beside others is fine."""
-    statements = [statement for name in NUMBERED for statement in _statements(name)]
+    statements = [statement for name in (*NUMBERED, VIEWS) for statement in _statements(name)]
     ours = {match[1] for statement in statements if (match := _CREATES.match(statement))}
     theirs = {row[0] for row in connection.execute("SELECT name FROM sqlite_master").fetchall()}
     if taken := sorted(ours & theirs):

@@ -9,14 +9,22 @@ time that passes: it ticks through both of two repeated hours, and has nothing t
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
+import itertools
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from gigq.clock import SECOND, from_datetime
 from gigq.errors import InvalidSchedule
+
+if TYPE_CHECKING:
+    from cronsim import CronSim
+
+if TYPE_CHECKING:
+    pass
 
 Misfire = Literal["skip", "once", "all"]
 Overlap = Literal["skip", "queue", "allow"]
@@ -25,13 +33,14 @@ GRACE = 60 * SECOND
 """Microseconds that a tick may be late before ``misfire="skip"`` takes it for missed."""
 CATCH_UP = 100
 """Missed ticks that ``misfire="all"`` makes good, unless told otherwise."""
-MOST_CATCH_UP = 10_000
+MOST_CATCH_UP = 1000
 AT_ONCE = 500
 """Ticks of one schedule that are made good in one go."""
 
 _LEAST_INTERVAL = SECOND // 10
 _LONGEST_INTERVAL = 10 * 365 * 86400 * SECOND
-_FIRST_WINDOW = 120 * SECOND
+_APART = 60 * SECOND
+"""Microseconds between two ticks of a cron expression, at least."""
 _LONGEST_TEXT = 500
 _FIELDS = 5
 _MACROS = {
@@ -102,14 +111,32 @@ class Rule(NamedTuple):
     def newest(self, count: int, first: int, last: int, anchor: int) -> list[int]:
         """The last ``count`` ticks from ``first`` to ``last``, in order, however many there are."""
         if self.every is not None:
-            first = max(first, last - count * self.every)
-        window = _FIRST_WINDOW
-        while True:
-            start = max(first, last - window)
-            ticks = list(self.between(start, last, anchor))
-            if len(ticks) >= count or start == first:
-                return ticks[-count:]
-            window *= 4
+            return list(self.between(max(first, last - count * self.every), last, anchor))[-count:]
+        found = list(itertools.islice(self.between(first, last, anchor), count + 1))
+        if len(found) <= count:
+            return found
+        found.clear()
+        while len(found) < count and (tick := self._last(first, last, anchor)) is not None:
+            found.append(tick)
+            last = tick - 1
+        return found[::-1]
+
+    def _last(self, first: int, last: int, anchor: int) -> int | None:
+        """The last tick from ``first`` to ``last``, looked for in stretches that grow, then in halves of one."""
+        window = _APART
+        while (tick := self._first(max(first, last - window), last, anchor)) is None:
+            if last - window <= first:
+                return None
+            window *= 2
+        high = last
+        while high - tick >= _APART:
+            middle = (tick + high) // 2
+            later = self._first(middle + 1, last, anchor)
+            tick, high = (tick, middle) if later is None else (later, high)
+        return tick
+
+    def _first(self, first: int, last: int, anchor: int) -> int | None:
+        return next(self.between(first, last, anchor), None)
 
     def in_the_past(self) -> Rule:
         """The same without start and end, for ranges that are named by hand; an interval keeps its phase."""
@@ -271,10 +298,10 @@ def _known_cron(text: str) -> str:
 
 def _refusal(cron: str) -> str | None:
     """What the library has against an expression."""
-    from cronsim import CronSim, CronSimError
+    from cronsim import CronSimError
 
     try:
-        CronSim(_MACROS.get(cron, cron), datetime(2000, 1, 1))
+        _read(cron)
     except CronSimError as error:
         return str(error)[:1].lower() + str(error)[1:]
     except (ValueError, AssertionError, RecursionError):  # numbers of a thousand digits and the like
@@ -357,17 +384,20 @@ def _repeated(cron: str, zone: tzinfo, local: datetime, moment: int) -> int | No
 
 def _walls(cron: str, wall: datetime) -> Iterator[datetime]:
     """Times of the calendar that match, after one, in order."""
-    from cronsim import CronSim
-
-    return iter(CronSim(_MACROS.get(cron, cron), wall))
+    walk = copy.copy(_read(cron))
+    walk.dt = wall.replace(microsecond=0)
+    return walk
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_every_hour(cron: str) -> bool:
+def _read(cron: str) -> CronSim:
     from cronsim import CronSim
 
-    hours: set[int] = set(CronSim(_MACROS.get(cron, cron), datetime(2000, 1, 1)).hours)
-    return len(hours) == 24
+    return CronSim(_MACROS.get(cron, cron), datetime(2000, 1, 1))
+
+
+def _is_every_hour(cron: str) -> bool:
+    return len(_read(cron).hours) == 24
 
 
 def _moments(wall: datetime, zone: tzinfo) -> list[int]:

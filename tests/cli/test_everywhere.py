@@ -58,6 +58,15 @@ def test_these_are_the_commands_of_this_version() -> None:
             "logs",
             "doctor",
         ),
+        *(
+            "schedule",
+            "schedule add",
+            "schedule register",
+            "schedule list",
+            "schedule pause",
+            "schedule resume",
+        ),
+        *("schedule run", "schedule remove", "schedule backfill"),
         *("db", "db info", "db check", "db backup", "db migrate", "completion"),
     }
 

@@ -36,8 +36,8 @@ def schedule() -> None:
 
 _EPILOG = """\b
 Examples:
-  gigq schedule add nightly mymodule.report --cron '0 5 * * *' --timezone Europe/Berlin
-  gigq schedule add refresh mymodule.fetch --every 15m -p url=https://example.com
+  gigq schedule add nightly my.report --cron '0 5 * * *' --timezone Asia/Tokyo
+  gigq schedule add refresh my.fetch --every 15m -p url=https://example.com
 """
 
 

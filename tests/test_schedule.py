@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gigq import InvalidJob, InvalidSchedule, schedule
+from gigq import InvalidJob, InvalidSchedule, crontab, schedule
 from gigq.clock import SECOND, from_datetime, from_iso, to_iso
 from gigq.schedule import GRACE, Due, Policy, Rule
 
@@ -343,7 +343,7 @@ def test_without_time_zone_data_utc_works_and_the_message_says_what_to_install(
 
     monkeypatch.setattr(zoneinfo, "ZoneInfo", missing)
     monkeypatch.setattr(zoneinfo, "available_timezones", set)
-    schedule._zone.cache_clear()
+    crontab.zone_of.cache_clear()
     assert schedule.rule(cron="* * * * *").after(0, 0) == 60 * SECOND
     with pytest.raises(InvalidSchedule, match=r"no time zone data\. Install it: pip install tzdata"):
         schedule.rule(cron="* * * * *", timezone="Europe/Berlin")

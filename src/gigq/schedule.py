@@ -87,6 +87,8 @@ class Rule(NamedTuple):
 
     def newest(self, count: int, first: int, last: int, anchor: int) -> list[int]:
         """The last ``count`` ticks from ``first`` to ``last``, in order, however many there are."""
+        if self.end is not None:
+            last = min(last, self.end)
         if self.every is not None:
             return list(self.between(max(first, last - count * self.every), last, anchor))[-count:]
         found = list(itertools.islice(self.between(first, last, anchor), count + 1))

@@ -187,7 +187,7 @@ def pause(settings: Settings, name: str) -> int:
     """Let ticks pass without a job, until it is resumed."""
     with settings.existing() as queue:
         done = queue is not None and queue.pause_schedule(name)
-    return _told(settings, name, "paused", done)
+    return _told(settings, name, "paused", done, ", or it is paused already")
 
 
 @schedule.command("resume", cls=Command)
@@ -197,7 +197,7 @@ def resume(settings: Settings, name: str) -> int:
     """Go on from the next tick on."""
     with settings.existing() as queue:
         done = queue is not None and queue.resume_schedule(name)
-    return _told(settings, name, "resumed", done)
+    return _told(settings, name, "resumed", done, ", or it is not paused")
 
 
 @schedule.command("remove", cls=Command)
@@ -252,7 +252,7 @@ def _is_known(rows: list[dict[str, Any]], name: str) -> bool:
     return any(row["name"] == name for row in rows)
 
 
-def _told(settings: Settings, name: str, done: str, was_done: bool) -> int:
+def _told(settings: Settings, name: str, done: str, was_done: bool, else_why: str = "") -> int:
     shown = output.one_line(name)
     if settings.json:
         output.as_json({"name": name, done: was_done})
@@ -260,7 +260,7 @@ def _told(settings: Settings, name: str, done: str, was_done: bool) -> int:
         output.say(f"Schedule {shown} {done}.")
     if not was_done:
         output.complain(
-            f"Schedule {shown} was not {done}: there is none of that name, or it is so already. "
+            f"Schedule {shown} was not {done}: there is none of that name{else_why}. "
             f"See which there are: {settings.command('schedule', 'list')}"
         )
     return exits.OK if was_done else exits.REFUSED

@@ -208,9 +208,9 @@ def _decide(firing: Firing, unended: str | None, taken: set[tuple[str, int]]) ->
 def _chain(jobs: list[NewJob], before: str | None) -> None:
     """Each waits for the one before it, however that ends."""
     for job in jobs:
-        if before is not None:
-            job.dependencies, job.on_parent_failure = [before], "run"
-            job.pass_parent_results = job.wants_parents = 0
+        job.dependencies = [] if before is None else [before]
+        job.on_parent_failure = "run"
+        job.pass_parent_results = job.wants_parents = 0
         before = job.id
 
 

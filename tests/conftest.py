@@ -11,6 +11,7 @@ from clocks import TurnedClock
 from hypothesis import settings
 
 from gigq import JobQueue, Worker, close_connections
+from gigq.worker import upkeep
 
 MakeWorker = Callable[..., Worker]
 
@@ -54,6 +55,12 @@ def make_worker() -> Iterator[MakeWorker]:
 def worker(queue: JobQueue, make_worker: MakeWorker) -> Worker:
     """A worker on ``queue``."""
     return make_worker(queue)
+
+
+@pytest.fixture
+def frequent_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers in this process do the housekeeping twenty times a second."""
+    monkeypatch.setattr(upkeep, "_EVERY", 50_000_000)
 
 
 @pytest.fixture(autouse=True)

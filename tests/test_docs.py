@@ -88,6 +88,16 @@ def test_what_the_page_on_schedules_shows_is_so(tmp_path: Path) -> None:
         assert (answer.code, shown.strip() in answer.out) == (0, True), (command, answer)
 
 
+RETRIES = (ROOT / "docs" / "retries.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", re.findall(r"```python\n# (\S+\.py)\n", RETRIES))
+def test_the_page_on_retries_prints_what_it_says(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(_script(RETRIES, name))
+    shown = RETRIES.partition(f"# {name}\n")[2].partition("```text\n")[2].partition("```")[0]
+    assert run(tmp_path, name) == shown
+
+
 def _script(document: str, name: str) -> str:
     found = re.search(rf"```python\n(# {re.escape(name)}\n.*?)```", document, re.DOTALL)
     assert found is not None

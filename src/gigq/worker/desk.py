@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from gigq import log
+from gigq import callables, log
 from gigq.errors import ParentResultsTooLarge, StoreError
 from gigq.lease import Lease
 from gigq.queue import JobQueue
@@ -94,8 +94,9 @@ class Desk:
         self.missing.add(reference)
         told = (
             f"gigq: job {lease.id} ({lease.name}) needs {lease.module}.{lease.function}, which this worker cannot "
-            f"import: {reason}. It waits for a worker that can; start one from the project's folder."
+            f"import: {reason}. It waits for a worker that can"
         )
+        told += "." if callables.is_typed(lease.script) else "; start one from the project's folder."
         print(log.harmless(told), file=sys.stderr, flush=True)
 
     # -- what runs ask; see runner.Office ----------------------------------------------------------------------

@@ -10,6 +10,7 @@ from types import CoroutineType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from gigq import binding, callables, codec
+from gigq.control import Control, Verdict, verdict_of
 from gigq.errors import FunctionUnavailable, InvalidValue, StoreError
 from gigq.lease import Lease
 from gigq.marks import Marks
@@ -69,6 +70,8 @@ class Ended(NamedTuple):
     result: str | None = None
     error: str | None = None
     value: Any = None
+    delay: int | None = None
+    """Microseconds until the job runs again, where it says so itself."""
 
 
 class Runner(Generic[R]):
@@ -226,7 +229,19 @@ class Runner(Generic[R]):
             return Ended("hindered", self._monotonic(), error=str(error))
         if issubclass(type(error), FunctionUnavailable):
             return Ended("unavailable", self._monotonic(), error=str(error))
-        return Ended("raised", self._monotonic(), error=describe.error(error))
+        ended = self._monotonic()
+        verdict = self._verdict(error)
+        return Ended(verdict.end, ended, error=describe.error(error) + verdict.note, delay=verdict.delay)
+
+    def _verdict(self, error: BaseException) -> Verdict:
+        """What it means for the job; one that resists is an error like any other."""
+        try:
+            if issubclass(type(error), Control):
+                return verdict_of(error)  # type: ignore[arg-type]
+        except BaseException as worse:
+            if self._is_the_users(worse):
+                raise
+        return Verdict()
 
     def _is_the_users(self, error: BaseException) -> bool:
         """Whether it is Ctrl-C, which in the main thread is the user's and not the job's."""

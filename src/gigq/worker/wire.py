@@ -29,8 +29,6 @@ class Setup(Struct, array_like=True, tag=0):
 
     sys_path: list[str]
     argv: list[str]
-    pythonpath: str | None
-    """PYTHONPATH as the parent has it."""
     imports: list[str]
     """Modules to import before the first job."""
     marks_path: str
@@ -109,6 +107,8 @@ class Done(Struct, array_like=True, tag=2, gc=False):
     error: str | None
     is_async: bool
     """Whether the function turned out to be a coroutine function."""
+    delay: int | None
+    """Microseconds until the job runs again, where the run or its policy says so."""
 
 
 class Returned(Struct, array_like=True, tag=3):

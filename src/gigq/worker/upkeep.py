@@ -12,6 +12,8 @@ from gigq.worker.chores.rescue import Rescue
 _EVERY = 1_000_000_000
 _AGAIN = 100_000
 """Microseconds until schedules are tried again that could not be written."""
+_AT_MOST = 25_000_000
+"""Nanoseconds after which schedules that are due wait for the next turn."""
 _IMPORTS_EVERY = 10
 """So many times more seldom: a look at what is held for want of a module."""
 
@@ -56,10 +58,16 @@ class Upkeep:
         return bool(fired or settled or released)
 
     def fire_schedules(self) -> int:
-        """Make the jobs of schedules that are due, as many as one transaction should carry; how many."""
-        self.next_tick = self._clock.now() + _AGAIN
-        fired, self.next_tick = schedules.fire(self._store, self._clock)
-        return fired
+        """Make the jobs of schedules that are due, or as many as do not keep others waiting; how many."""
+        until = self._clock.monotonic() + _AT_MOST
+        total = 0
+        while True:
+            self.next_tick = self._clock.now() + _AGAIN
+            fired, self.next_tick = schedules.fire(self._store, self._clock)
+            total += fired
+            is_more = self.next_tick is not None and self.next_tick <= self._clock.now()
+            if not is_more or self._clock.monotonic() >= until:
+                return total
 
     def look_after_imports(self) -> int:
         """Now and then: let go what was held for want of a module, if this worker might have it; how many."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 from clocks import TurnedClock
 from hypothesis import settings
+from stores import KINDS, Hands, Kind, assert_sound, open_kind
 
 from gigq import JobQueue, Worker, close_connections
+from gigq.store import Store
 from gigq.worker import upkeep
 
 MakeWorker = Callable[..., Worker]
@@ -69,6 +72,12 @@ def _close() -> Iterator[None]:
     close_connections()
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of a test is waiting for what takes its time by nature."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     """Reports cross a pipe that takes UTF-8 only; what hostile tests print and log may hold lone surrogates."""
@@ -85,3 +94,25 @@ def _encodable(value: Any) -> Any:
             return type(value)(map(_encodable, value))
         case _:
             return value
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    made: Kind = request.param
+    return made
+
+
+@pytest.fixture
+def store(kind: Kind, tmp_path: Path) -> Iterator[Store]:
+    """An empty store."""
+    opened = open_kind(kind, tmp_path)
+    yield opened
+    opened.engine.close()
+
+
+@pytest.fixture
+def hands(store: Store, clock: TurnedClock) -> Iterator[Hands]:
+    """Hands on it; afterwards it must be sound."""
+    made = Hands(store, clock)
+    yield made
+    assert_sound(made)

@@ -87,6 +87,14 @@ def schedule_refused(name: str, error: str) -> None:
     worker.error("Schedule %s: no job could be made: %s", name, error, extra={"schedule": name})
 
 
+def paused(name: str, reason: str | None) -> None:
+    queue.info("Queue paused: %s%s", name, f" ({reason})" if reason else "", extra={"queue": name})
+
+
+def resumed(name: str) -> None:
+    queue.info("Queue resumed: %s", name, extra={"queue": name})
+
+
 def shared_folder(path: str, kind: str) -> None:
     queue.warning(
         "%s lies on a shared folder (%s): kept with a rollback journal, which is slower, and for one host only",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, ids
+from gigq import callables, codec, ids, timing
 from gigq.clock import from_iso, from_seconds, to_iso
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
@@ -24,8 +24,8 @@ def moment(text: str, what: str, job: Job | None = None) -> int:
         ) from None
 
 
-def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
-    """Jobs as they are inserted.
+def rows(jobs: list[Job], max_params: int, now: int) -> list[NewJob]:
+    """Jobs as they are inserted at a moment (microseconds UTC).
 
     Raises:
         InvalidJob: naming the job and its field.
@@ -35,7 +35,7 @@ def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
     if len(jobs) == 1:
         [job] = jobs
         _check(job)
-        return [_row(NewJob, job, callables.refer(job.function), max_params)]
+        return [_row(NewJob, job, callables.refer(job.function), max_params, now)]
     references: dict[int, tuple[Any, callables.Reference]] = {}
     """By the identity of the function, which is kept with it: many jobs have few of them."""
     made = []
@@ -45,12 +45,12 @@ def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
         known = references.get(id(function))
         if known is None:
             known = references[id(function)] = (function, callables.refer(function))
-        made.append(_row(NewJob, job, known[1], max_params))
+        made.append(_row(NewJob, job, known[1], max_params, now))
     return made
 
 
 def template(job: Job, max_params: int) -> str:
-    """A job as a schedule keeps it, to be posted again and again: JSON of its row, its moments counted from the tick.
+    """A job as a schedule keeps it, to be posted again and again: JSON of its row, its times counted from 0.
 
     Raises:
         InvalidJob: naming the field.
@@ -58,13 +58,13 @@ def template(job: Job, max_params: int) -> str:
     import msgspec
 
     job.created_at = to_iso(0)
-    [row] = rows([job], max_params)
+    [row] = rows([job], max_params, 0)
     row.id = ""
     return msgspec.json.encode(row).decode()
 
 
-def from_template(text: str, now: int) -> NewJob:
-    """A new job of a template.
+def from_template(text: str, at: int, now: int) -> NewJob:
+    """A new job of a template, whose times count from ``at``.
 
     Raises:
         InvalidJob: this version of gigq cannot read it.
@@ -77,7 +77,7 @@ def from_template(text: str, now: int) -> NewJob:
         row = msgspec.json.decode(text, type=NewJob)
     except msgspec.MsgspecError as error:
         raise InvalidJob(f"its job cannot be read: {error}. Declare the schedule again.") from error
-    row.id, row.created_at = ids.job_id(), now
+    row.id, row.created_at, row.times = ids.job_id(), now, row.times.counted_from(at)
     return row
 
 
@@ -89,12 +89,12 @@ def _check(job: Job) -> None:
     job.check()
 
 
-def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int) -> NewJob:
+def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int, now: int) -> NewJob:
     """A job as the tables have it; everything that can be refused is refused here."""
     dependencies = list(dict.fromkeys(job.dependencies)) if job.dependencies else []
     return new(
         id=job.id,
-        queue="default",
+        queue=job.queue,
         priority=job.priority,
         name=job.name,
         module=reference.module,
@@ -112,6 +112,8 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         description=job.description,
         created_at=moment(job.created_at, "created_at", job),
         params=_params(job, max_params),
+        retry=job.retry_policy(),
+        times=timing.times_of(job, now),
     )
 
 

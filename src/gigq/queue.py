@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gigq import callables, codec, log, posting
 from gigq.clock import SYSTEM, Clock, to_iso
+from gigq.controls import QueueControls, by_status
 from gigq.errors import InvalidJob
 from gigq.job import Job
 from gigq.scheduling import Scheduling
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from gigq.store.connections import Durability
 
 
-class JobQueue(Scheduling):
+class JobQueue(QueueControls, Scheduling):
     """
     Manages a queue of jobs using SQLite as a backend.
 
@@ -86,7 +87,8 @@ class JobQueue(Scheduling):
             StoreError: It could not be stored. Either way nothing was written.
         """
         callables.end_load()
-        self._store.submit(posting.rows([job], self.max_params), self.clock.now())
+        now = self.clock.now()
+        self._store.submit(posting.rows([job], self.max_params, now), now)
         log.submitted(job.id, job.name)
         return job.id
 
@@ -108,9 +110,10 @@ class JobQueue(Scheduling):
         """
         callables.end_load()
         submitted = list(jobs)
-        rows = posting.rows(submitted, self.max_params)
+        now = self.clock.now()
+        rows = posting.rows(submitted, self.max_params, now)
         if rows:
-            self._store.submit(rows, self.clock.now())
+            self._store.submit(rows, now)
         if len(submitted) == 1:
             log.submitted(submitted[0].id, submitted[0].name)
         else:
@@ -205,9 +208,7 @@ class JobQueue(Scheduling):
         Returns:
             Every status, and ``total``; the cost does not depend on how many jobs there are.
         """
-        counted = self._store.stats()
-        counts = {status.value: counted.get(status.value, 0) for status in JobStatus}
-        return {**counts, "total": sum(counts.values())}
+        return by_status(self._store.stats())
 
     def clear_completed(self, before_timestamp: str | None = None) -> int:
         """
@@ -329,6 +330,7 @@ def _shown(record: dict[str, Any]) -> dict[str, Any]:
     record["params"] = codec.decode(record["params"])
     record["dependencies"] = codec.decode(record["dependencies"])
     record["result"] = codec.decode(record["result"])
+    record["retry"] = codec.decode(record["retry"])
     if record["progress"] is not None:
         run, done, total, message, at = codec.decode(record["progress"])
         told = {"run": run, "done": done, "total": total, "message": message, "updated_at": to_iso(at)}

@@ -189,7 +189,7 @@ class Scheduling:
             InvalidSchedule: There is none of that name.
         """
         row, now = self._known(name), self.clock.now()
-        job = posting.from_template(row.job, now)
+        job = posting.from_template(row.job, now, now)
         job_id = self._store.run_now(row, job, now)
         log.submitted(job_id, job.name)
         return job_id
@@ -224,7 +224,7 @@ class Scheduling:
         ticks = rule.in_the_past().between(first, last, anchor)
         added = 0
         while batch := list(itertools.islice(ticks, schedule.AT_ONCE)):
-            jobs = [(tick, posting.from_template(row.job, now)) for tick in batch]
+            jobs = [(tick, posting.from_template(row.job, now, now)) for tick in batch]
             added += len(self._store.add_ticks(row, jobs, now))
         return added
 
@@ -266,21 +266,36 @@ def _known_name(name: str) -> str:
 
 
 def _job(task: Callable[..., Any] | str | None, params: dict[str, Any], options: dict[str, Any]) -> Job:
+    """What the schedule makes, checked.
+
+    Raises:
+        InvalidSchedule, InvalidJob: naming the field.
+    """
     if task is None:
         raise InvalidSchedule("task: a @task, a function, or the text 'module.function' is needed")
     for field in _TAKES_NO:
         if field in options:
             raise InvalidSchedule(f"{field}: the jobs of a schedule have no parents of their own")
-    if isinstance(task, TaskWrapper):
-        job = task.to_job(**params)
-        unknown = [field for field in options if not hasattr(job, field)]
-        if unknown:
-            raise TypeError(f"schedule: unexpected option {', '.join(unknown)}")
-        for field, value in options.items():
-            setattr(job, field, value)
-        return job
-    name = task.rpartition(".")[2] if isinstance(task, str) else getattr(task, "__name__", "job")
-    return Job(**{"name": name or "job", "function": task, "params": params, **options})
+    job = _made(task, params, options)
+    if job.run_at is not None:
+        raise InvalidSchedule("run_at: the jobs of a schedule start at their ticks; delay= moves them")
+    for field in ("expires", "deadline"):
+        if isinstance(getattr(job, field), datetime | str):
+            raise InvalidSchedule(f"{field}: seconds or a timedelta are needed, which count from the tick")
+    return job
+
+
+def _made(task: Callable[..., Any] | str, params: dict[str, Any], options: dict[str, Any]) -> Job:
+    if not isinstance(task, TaskWrapper):
+        name = task.rpartition(".")[2] if isinstance(task, str) else getattr(task, "__name__", "job")
+        return Job(**{"name": name or "job", "function": task, "params": params, **options})
+    job = task.to_job(**params)
+    unknown = [field for field in options if not hasattr(job, field)]
+    if unknown:
+        raise TypeError(f"schedule: unexpected option {', '.join(unknown)}")
+    for field, value in options.items():
+        setattr(job, field, value)
+    return job
 
 
 def _shown(row: ScheduleRow) -> dict[str, Any]:

@@ -220,6 +220,36 @@ def test_a_schedule_may_have_any_option_of_a_job(queue: JobQueue) -> None:
     assert {field: job[field] for field in options} == options
 
 
+def test_the_times_of_a_job_count_from_its_tick_and_when_it_is_made_good_by_hand_from_now(
+    queue: JobQueue, clock: TurnedClock
+) -> None:
+    times: dict[str, Any] = {"delay": 5, "expires": 30, "deadline": timedelta(minutes=1)}
+    queue.schedule("s", jobs.nothing, every=60, overlap="allow", **times)
+    clock.turn(70)
+    assert fire(queue) == 1
+    assert queue.backfill("s", "2025-06-15T15:05:40+00:00", "2025-06-15T15:06:00+00:00") == 1
+    fired, filled = (queue.get_status(job["id"]) for job in reversed(queue.list_jobs()))
+    for job, base in ((fired, fired["tick"]), (filled, to_iso(clock.now()))):
+        start = from_iso(base)
+        assert from_iso(job["expires_at"]) == start + 30 * SECOND
+        assert from_iso(job["deadline_at"]) == start + MINUTE
+        assert from_iso(job["run_at"]) == start + 5 * SECOND
+    clock.turn(21)
+    drain(queue)
+    assert queue.get_status(fired["id"])["status"] == "cancelled"
+    assert queue.get_status(filled["id"])["status"] == "completed"
+
+
+def test_retry_policies_and_queues_are_kept_with_the_schedule(queue: JobQueue) -> None:
+    queue.schedule("s", jobs.nothing, every=60, retry=[1, 5, 60], retry_on=(OSError,), queue="mail")
+    job = queue.get_status(queue.run_schedule("s"))
+    same = queue.get_status(
+        queue.submit(Job("j", jobs.nothing, retry=[1, 5, 60], retry_on=(OSError,), queue="mail"))
+    )
+    assert job["retry"] is not None
+    assert (job["retry"], job["queue"]) == (same["retry"], "mail")
+
+
 @pytest.mark.parametrize(
     ("what", "told"),
     [
@@ -240,6 +270,9 @@ def test_a_schedule_may_have_any_option_of_a_job(queue: JobQueue) -> None:
         ({"every": 60, "params": {1: 2}}, "params: a dict of keyword arguments"),
         ({"every": 60, "dependencies": ["x"]}, "dependencies: the jobs of a schedule have no parents"),
         ({"every": 60, "timeout": -1}, "timeout: seconds above 0"),
+        ({"every": 60, "run_at": "2030-01-01"}, "run_at: the jobs of a schedule start at their ticks"),
+        ({"every": 60, "expires": "2030-01-01"}, "expires: seconds or a timedelta are needed"),
+        ({"every": 60, "deadline": datetime(2030, 1, 1, tzinfo=UTC)}, "deadline: seconds or a timedelta"),
         ({"every": 60, "misfire": "all", "overlap": "skip"}, "misfire, overlap: "),
         ({}, "cron, every, at: exactly one"),
     ],

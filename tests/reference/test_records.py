@@ -37,7 +37,18 @@ KEYS = {
     "retry_delay",
     "retry_after",
 }
-OURS = {"queue", "on_parent_failure", "crashes", "max_crashes", "parents_left", "held_by", "progress"} | {
+OURS = {
+    "queue",
+    "on_parent_failure",
+    "crashes",
+    "max_crashes",
+    "parents_left",
+    "held_by",
+    "progress",
+    "retry",
+    "run_at",
+    "expires_at",
+    "deadline_at",
     "schedule",
     "tick",
 }
@@ -219,7 +230,7 @@ def test_started_at_is_that_of_the_newest_attempt(
 def test_what_was_given_back_before_its_start_left_no_trace(
     queue: JobQueue, worker: Worker, clock: TurnedClock
 ) -> None:
-    from gigq.store.exchange import Claim
+    from gigq.store.claiming import Claim
     from gigq.worker import settling
 
     job_id = queue.submit(Job("one", jobs.fail))

@@ -23,7 +23,24 @@ from gigq.store.connections import connect
 # Statement -> what it goes through: ``alias:index``, where ``key`` is the primary key; ``alias:scan`` for all of a
 # table (small ones only, or one row of it); ``sort:...`` for a sort by hand. What is not listed must not happen.
 PLANS = {
-    "peek": "job:job_due job:job_ready schedule:schedule_due unfinished:scan",
+    "peek": "job:job_due job:job_ends job:job_ready queue:scan unfinished:scan",
+    "next_end": "job:job_ends",
+    "ending": "job:job_ends",
+    "expire": "job:key",
+    "forget_ends": "job:key",
+    "ready_from": "c:key job:job_ready s:key",
+    "ready_among": "c:key job:job_ready s:key",
+    "ready_priorities": "job:job_ready",
+    "claim_choose_among": "j:key job:job_ready p:key sort:ORDER BY",
+    "pause_queue": "",
+    "resume_queue": "queue:key",
+    "limit_queue": "",
+    "age_queue": "",
+    "forget_queue": "queue:key",
+    "is_paused": "queue:key",
+    "paused_queues": "queue:scan",
+    "queues": "counts:scan queue:scan s:key sort:ORDER BY",
+    "queue_counts": "counts:scan",
     "promote": "job:job_due job:key",
     "claim_choose": "j:key job:job_ready p:key",
     "claim_choose_without": "j:key job:job_ready p:key",
@@ -32,6 +49,10 @@ PLANS = {
     "settle_ended": "e:key job:key p:key u:key x:key",
     "record_completed": "job:key",
     "record_runs": "",
+    "old_snoozes": "e:key",
+    "drop_runs": "execution:key",
+    "drop_output": "output:key",
+    "count_dropped": "job:key",
     "supersede": "execution:key",
     "add_counts": "",
     "count_jobs": "job:key sort:GROUP BY",
@@ -235,6 +256,9 @@ def test_the_plan_is_the_one_that_was_meant(connection: sqlite3.Connection, name
     "name",
     [
         "claim_choose",
+        "ready_from",
+        "ready_priorities",
+        "ending",
         "peek",
         "promote",
         "list_all",
@@ -252,7 +276,15 @@ def test_the_hot_statements_assign_no_column_of_an_index_for_features() -> None:
     """Each such assignment costs, also where the index is empty."""
     for name in ("settle_completed", "claim_take"):
         assigned = set(re.findall(r"(\w+) =", texts()[name].partition("WHERE")[0]))
-        assert not assigned & {"due_at", "held_by", "held_since", "parents_left", "priority", "queue"}, name
+        assert not assigned & {
+            "due_at",
+            "held_by",
+            "held_since",
+            "parents_left",
+            "priority",
+            "queue",
+            "ends_at",
+        }, name
 
 
 def test_what_is_claimed_comes_from_the_partial_index_to_the_letter(connection: sqlite3.Connection) -> None:

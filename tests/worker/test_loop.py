@@ -16,7 +16,7 @@ from gigq import Job, JobQueue, Worker, status
 from gigq.errors import StoreFull
 from gigq.lease import Lease
 from gigq.store import Store, watch
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 from gigq.worker import loop, waker
 from gigq.worker.seat import Seat
 

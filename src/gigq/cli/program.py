@@ -5,7 +5,19 @@ from __future__ import annotations
 import click
 
 from gigq import __version__
-from gigq.cli import completion, database, doctor, exits, jobs, logs, schedule, submit, waiting, worker
+from gigq.cli import (
+    completion,
+    database,
+    doctor,
+    exits,
+    jobs,
+    logs,
+    queues,
+    schedule,
+    submit,
+    waiting,
+    worker,
+)
 from gigq.cli.options import Group
 
 _EPILOG = """\b
@@ -52,6 +64,7 @@ for command in (
     jobs.cancel,
     jobs.requeue,
     jobs.clear,
+    queues.queue,
     schedule.schedule,
     doctor.doctor,
     database.db,

@@ -12,7 +12,20 @@ from gigq.cli import submit as submitting
 from gigq.cli.options import Command, Group, Settings, pass_settings
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_JOB_OPTIONS = ("params", "priority", "max_attempts", "timeout", "description", "retry_delay")
+_JOB_OPTIONS = (
+    *(
+        "params",
+        "priority",
+        "max_attempts",
+        "timeout",
+        "description",
+        "retry_delay",
+        "retry",
+        "queue",
+        "delay",
+    ),
+    *("expires", "deadline"),
+)
 """Those of ``gigq submit`` that the jobs of a schedule take too."""
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from gigq.store.changes import Changes
 from gigq.store.questions import Questions
+from gigq.store.queues import QueueVerbs
 from gigq.store.schedules import Schedules
 from gigq.store.work import Work
 from gigq.store.workers import Workers
 
 
-class Store(Changes, Questions, Schedules, Work, Workers):
+class Store(Changes, Questions, QueueVerbs, Schedules, Work, Workers):
     """The queue's tables, spoken to in the words of the domain."""

@@ -54,8 +54,9 @@ class Upkeep:
         settled = self.rescue.dead_workers(mine) + self.rescue.overdue(mine)
         self._store.forget_stops()
         self.announce(settled)
+        expired = self._store.expire(self._clock.now())
         released = self.look_after_imports()
-        return bool(fired or settled or released)
+        return bool(fired or settled or expired or released)
 
     def fire_schedules(self) -> int:
         """Make the jobs of schedules that are due, or as many as do not keep others waiting; how many."""

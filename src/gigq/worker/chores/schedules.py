@@ -59,7 +59,7 @@ def _plan_one(row: ScheduleRow, now: int) -> Firing:
     assert row.tick_at is not None  # noqa: S101 - it is due
     policy = Policy(row.misfire, row.catch_up, row.overlap)  # type: ignore[arg-type] # the table has only those
     due = schedule.due(Rule.of(row.rule), policy, row.tick_at, now, row.anchor)
-    jobs: list[tuple[int, NewJob]] = [(tick, posting.from_template(row.job, now)) for tick in due.ticks]
+    jobs: list[tuple[int, NewJob]] = [(tick, posting.from_template(row.job, tick, now)) for tick in due.ticks]
     return Firing(row, jobs, due.next, due.missed)
 
 

@@ -11,6 +11,7 @@ from gigq.callables import bare
 from gigq.clock import SYSTEM, is_seconds, to_iso
 from gigq.errors import InvalidJob
 from gigq.status import MAX_CRASHES, PARENT_POLICIES, OnParentFailure
+from gigq.unique import Unique, declared
 
 _SEQUENCE = (list, tuple)
 
@@ -43,6 +44,8 @@ class Job:
         delay: timing.Duration | None = None,
         expires: timing.Duration | timing.Moment | None = None,
         deadline: timing.Duration | timing.Moment | None = None,
+        unique_key: str | None = None,
+        unique: Unique | bool | None = None,
     ) -> None:
         """
         Initialize a new job.
@@ -75,6 +78,8 @@ class Job:
                 submitted (seconds or a timedelta); then it is cancelled.
             deadline: The same for its end, over all attempts and waits: from then on it is stopped, and not tried
                 again; its status is timeout.
+            unique_key: While a job with this text is pending or running, there is no other.
+            unique: True for a key made from the function and the params; a :class:`Unique` says more.
 
         Raises:
             InvalidJob: naming the argument that cannot be accepted.
@@ -100,6 +105,8 @@ class Job:
         self.delay = delay
         self.expires = expires
         self.deadline = deadline
+        self.unique_key = unique_key
+        self.unique = unique
         self.created_at = to_iso(SYSTEM.now())
         self.check()
 
@@ -130,6 +137,8 @@ class Job:
             raise InvalidJob(
                 f"{self._named}on_parent_failure: one of {', '.join(PARENT_POLICIES)}, not {self.on_parent_failure!r}"
             )
+        if self.unique is not None or self.unique_key is not None:
+            declared(self.unique, self.unique_key, self._named)
 
     def _check_text(self) -> None:
         if self._is_plain_text():

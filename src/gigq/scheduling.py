@@ -139,7 +139,7 @@ class Scheduling:
             Dictionaries of ``name cron every at timezone start end misfire catch_up overlap``, ``task`` (module.function),
             ``params``, ``paused``, ``next_at`` (the next tick; None while paused, and when none comes any more),
             ``next_ticks`` (up to three), ``last_tick``, ``last_job`` and its ``last_job_status``, ``skipped_at`` (the
-            last tick without a job) and ``skipped_for`` (``"overlap"`` or ``"misfire"``), ``error`` (why the next tick
+            last tick without a job) and ``skipped_for`` (``"overlap"``, ``"misfire"``, ``"unique"``), ``error`` (why the next tick
             has no job yet; else that of the last job) and ``error_at``, ``created_at``, ``updated_at``. Times are ISO
             8601 in UTC, durations seconds.
         """
@@ -225,7 +225,7 @@ class Scheduling:
         added = 0
         while batch := list(itertools.islice(ticks, schedule.AT_ONCE)):
             jobs = [(tick, posting.from_template(row.job, now, now)) for tick in batch]
-            added += len(self._store.add_ticks(row, jobs, now))
+            added += self._store.add_ticks(row, jobs, now).new
         return added
 
     def _known(self, name: str) -> ScheduleRow:

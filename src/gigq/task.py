@@ -33,6 +33,8 @@ _OPTIONS = (
     "delay",
     "expires",
     "deadline",
+    "unique_key",
+    "unique",
 )
 _SCHEDULE = ("cron", "every", "timezone", "misfire", "catch_up", "overlap", "start", "end")
 
@@ -139,8 +141,8 @@ def task(
             return x * 2
 
     Job options (priority, max_attempts, timeout, description, name, retry_delay, retry, retry_on, fail_on,
-    on_parent_failure, max_crashes, pass_parent_results, queue, run_at, delay, expires, deadline) are fixed at
-    decoration time. Use .submit(queue, **params) to enqueue.
+    on_parent_failure, max_crashes, pass_parent_results, queue, run_at, delay, expires, deadline, unique_key, unique)
+    are fixed at decoration time. Use .submit(queue, **params) to enqueue.
 
     ``cron`` or ``every``, with ``timezone``, ``misfire``, ``catch_up``, ``overlap``, ``start`` and ``end``, declare a
     schedule. It is stored by ``queue.schedule(my_job)``, or by ``gigq worker --import`` of its module.

@@ -16,7 +16,7 @@ import pytest
 from clocks import TurnedClock
 from processes import in_a_thread, start, wait_until
 
-from gigq import InvalidJob, InvalidSchedule, Job, JobQueue, Worker, crontab, task
+from gigq import InvalidJob, InvalidSchedule, Job, JobQueue, Unique, Worker, crontab, task
 from gigq.clock import SECOND, from_iso, to_iso
 from gigq.scheduling import declared_in, default_name
 from gigq.store.transaction import Transaction
@@ -248,6 +248,37 @@ def test_retry_policies_and_queues_are_kept_with_the_schedule(queue: JobQueue) -
     )
     assert job["retry"] is not None
     assert (job["retry"], job["queue"]) == (same["retry"], "mail")
+
+
+@pytest.mark.parametrize("on_conflict", ["return", "replace"])
+def test_a_unique_job_that_is_in_the_queue_is_not_made_again(
+    queue: JobQueue, clock: TurnedClock, on_conflict: Any
+) -> None:
+    unique = Unique("k", on_conflict=on_conflict)
+    queue.schedule("s", jobs.nothing, every=60, overlap="allow", misfire="all", unique=unique)
+    clock.turn(130)
+    assert fire(queue) == 1, "two ticks"
+    [job] = queue.list_jobs()
+    assert (job["tick"][:19], shown(queue)["skipped_for"]) == ("2025-06-15T15:07:40", "unique")
+    assert shown(queue)["skipped_at"][:19] == "2025-06-15T15:08:40"
+    assert queue.run_schedule("s") == job["id"]
+    assert queue.backfill("s", "2025-06-15T15:00:00+00:00") == 0
+    drain(queue)
+    clock.turn(60)
+    assert fire(queue) == 1
+
+
+def test_a_unique_job_that_is_refused_is_tried_again(queue: JobQueue, clock: TurnedClock) -> None:
+    first = queue.submit(Job("j", jobs.nothing, unique_key="k"))
+    queue.schedule("s", jobs.nothing, every=60, unique=Unique("k", on_conflict="raise"))
+    queue.schedule("t", jobs.nothing, every=60)
+    clock.turn(60)
+    assert fire(queue) == 1
+    assert first in shown(queue)["error"]
+    drain(queue)
+    clock.turn(60)
+    assert fire(queue) == 2
+    assert shown(queue)["error"] is None
 
 
 @pytest.mark.parametrize(
@@ -501,7 +532,7 @@ def test_a_long_backfill_goes_in_pieces(queue: JobQueue, monkeypatch: pytest.Mon
     queue.schedule("s", jobs.nothing, every=60, overlap="allow")
     add, sizes = queue._store.add_ticks, []
 
-    def counting(row: Any, made: list[Any], now: int) -> list[str]:
+    def counting(row: Any, made: list[Any], now: int) -> Any:
         sizes.append(len(made))
         return add(row, made, now)
 

@@ -42,6 +42,7 @@ NAMES = [
     "StoreVersion",
     "TaskWrapper",
     "TooManyAbandoned",
+    "Unique",
     "UnknownParent",
     "Worker",
     "WorkerFailed",

@@ -51,6 +51,7 @@ OURS = {
     "deadline_at",
     "schedule",
     "tick",
+    "unique_key",
 }
 EXECUTION = {"id", "job_id", "worker_id", "status", "started_at", "completed_at", "result", "error"}
 

@@ -79,7 +79,15 @@ class Fired(NamedTuple):
     name: str
     jobs: list[tuple[int, NewJob]]
     skipped: int | None
-    skipped_for: Literal["misfire", "overlap"] | None
+    skipped_for: Literal["misfire", "overlap", "unique"] | None
+
+    def without(self, met: dict[str, str]) -> Fired:
+        """The same if some jobs were not added because another has their unique key."""
+        left_out = [tick for tick, job in self.jobs if job.id in met]
+        if not left_out:
+            return self
+        made = [(tick, job) for tick, job in self.jobs if job.id not in met]
+        return Fired(self.name, made, left_out[-1], "unique")
 
     @property
     def last_tick(self) -> int | None:
@@ -88,6 +96,14 @@ class Fired(NamedTuple):
     @property
     def last_job(self) -> str | None:
         return self.jobs[-1][1].id if self.jobs else None
+
+
+class Added(NamedTuple):
+    """What became of ticks that had no job."""
+
+    ids: list[str]
+    """Of their jobs: new ones, and those that have their unique keys."""
+    new: int
 
 
 class Schedules(Verbs):
@@ -151,8 +167,8 @@ class Schedules(Verbs):
         with self._writing() as tx:
             tx.run("put_off_schedules", refused=as_json(rows), due_at=due_at, now=now)
 
-    def add_ticks(self, row: ScheduleRow, jobs: list[tuple[int, NewJob]], now: int) -> list[str]:
-        """Jobs for ticks that have none yet, whenever they are, in one transaction; the ids of those that were added.
+    def add_ticks(self, row: ScheduleRow, jobs: list[tuple[int, NewJob]], now: int) -> Added:
+        """Jobs for ticks that have none yet, whenever they are, in one transaction.
 
         Raises:
             InvalidJob: as for a submission; or the schedule is gone, or has changed since it was read.
@@ -165,16 +181,17 @@ class Schedules(Verbs):
             wanted = [(tick, job) for tick, job in jobs if (row.name, tick) not in taken]
             if row.overlap != "allow":
                 _chain([job for _, job in wanted], tx.value("last_job_of", name=row.name))
-            _insert(tx, [(row.name, tick, job) for tick, job in wanted], now)
-            if wanted:
-                tx.run("note_last_job", name=row.name, job=wanted[-1][1].id)
-        return [job.id for _, job in wanted]
+            met = _insert(tx, [(row.name, tick, job) for tick, job in wanted], now)
+            added = [job.id for _, job in wanted if job.id not in met]
+            if added:
+                tx.run("note_last_job", name=row.name, job=added[-1])
+        return Added([met.get(job.id, job.id) for _, job in wanted], len(added))
 
     def run_now(self, row: ScheduleRow, job: NewJob, now: int) -> str:
         """One job for this very moment, or the first one after it that has none."""
-        while not (added := self.add_ticks(row, [(now, job)], now)):
+        while not (ids := self.add_ticks(row, [(now, job)], now).ids):
             now += 1
-        return added[0]
+        return ids[0]
 
 
 def _fire(tx: Transaction, firings: list[Firing], now: int) -> list[Fired]:
@@ -185,7 +202,8 @@ def _fire(tx: Transaction, firings: list[Firing], now: int) -> list[Fired]:
         return []
     taken = _taken(tx, [(one.row.name, tick) for one in due for tick, _ in one.jobs])
     fired = [_decide(one, unended[place], taken) for place, one in enumerate(firings) if place in unended]
-    _insert(tx, [(one.name, tick, job) for one in fired for tick, job in one.jobs], now)
+    met = _insert(tx, [(one.name, tick, job) for one in fired for tick, job in one.jobs], now)
+    fired = [one.without(met) for one in fired]
     advances = [
         (one.name, firing.next, one.last_tick, one.last_job, one.skipped, one.skipped_for)
         for one, firing in zip(fired, due, strict=True)
@@ -220,8 +238,12 @@ def _taken(tx: Transaction, ticks: list[tuple[str, int]]) -> set[tuple[str, int]
     return set(tx.array("ticks_taken", tuple[str, int], ticks=as_json(ticks)))
 
 
-def _insert(tx: Transaction, jobs: list[tuple[str, int, NewJob]], now: int) -> None:
+def _insert(tx: Transaction, jobs: list[tuple[str, int, NewJob]], now: int) -> dict[str, str]:
+    """Id of a job that was not added -> id of the one that has its unique key."""
     if not jobs:
-        return
-    submission.insert(tx, submission.plan([job for _, _, job in jobs]), now)
-    tx.run("mark_ticks", ticks=as_json([(job.id, name, tick) for name, tick, job in jobs]))
+        return {}
+    met = submission.insert(tx, submission.plan([job for _, _, job in jobs]), now)
+    tx.run(
+        "mark_ticks", ticks=as_json([(job.id, name, tick) for name, tick, job in jobs if job.id not in met])
+    )
+    return met

@@ -22,7 +22,7 @@ CREATE TABLE schedule (
     last_tick INTEGER,
     last_job TEXT,                           -- id of the job made last, for whatever tick
     skipped_at INTEGER,                      -- the last tick without a job
-    skipped_for TEXT,                        -- misfire or overlap
+    skipped_for TEXT,                        -- misfire, overlap or unique
     error TEXT,                              -- why the next tick has no job yet
     error_at INTEGER,
     created_at INTEGER NOT NULL,

@@ -57,6 +57,7 @@ SELECT
     j.schedule AS schedule,
     strftime('%Y-%m-%dT%H:%M:%S', j.tick / 1000000, 'unixepoch')
         || printf('.%06d+00:00', j.tick % 1000000) AS tick,
+    j.unique_key AS unique_key,
     j.seq AS seq
 FROM job AS j;
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, labels, timing, unique
-from gigq.clock import from_iso, from_seconds
+from gigq import callables, codec, ids, labels, timing, unique
+from gigq.clock import from_iso, from_seconds, to_iso
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
 
@@ -47,6 +47,38 @@ def rows(jobs: list[Job], max_params: int, now: int) -> list[NewJob]:
             known = references[id(function)] = (function, callables.refer(function))
         made.append(_row(NewJob, job, known[1], max_params, now))
     return made
+
+
+def template(job: Job, max_params: int) -> str:
+    """A job as a schedule keeps it, to be posted again and again: JSON of its row, its times counted from 0.
+
+    Raises:
+        InvalidJob: naming the field.
+    """
+    import msgspec
+
+    job.created_at = to_iso(0)
+    [row] = rows([job], max_params, 0)
+    row.id = ""
+    return msgspec.json.encode(row).decode()
+
+
+def from_template(text: str, at: int, now: int) -> NewJob:
+    """A new job of a template, whose times count from ``at``.
+
+    Raises:
+        InvalidJob: this version of gigq cannot read it.
+    """
+    import msgspec
+
+    from gigq.store.rows import NewJob
+
+    try:
+        row = msgspec.json.decode(text, type=NewJob)
+    except msgspec.MsgspecError as error:
+        raise InvalidJob(f"its job cannot be read: {error}. Declare the schedule again.") from error
+    row.id, row.created_at, row.times = ids.job_id(), now, row.times.counted_from(at)
+    return row
 
 
 def _check(job: Job) -> None:

@@ -60,7 +60,16 @@ def test_these_are_the_commands_of_this_version() -> None:
             "explain",
             "retain",
         ),
+        *(
+            "schedule",
+            "schedule add",
+            "schedule register",
+            "schedule list",
+            "schedule pause",
+            "schedule resume",
+        ),
         *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
+        *("schedule run", "schedule remove", "schedule backfill"),
         *("db", "db info", "db check", "db backup", "db migrate", "db vacuum", "completion"),
     }
 

@@ -49,6 +49,8 @@ OURS = {
     "run_at",
     "expires_at",
     "deadline_at",
+    "schedule",
+    "tick",
     "unique_key",
     "tags",
     "metadata",

@@ -156,6 +156,21 @@ PLANS = {
     "trim_output": "output:key",
     "write_output": "job:key",
     "write_progress": "job:key",
+    "next_tick": "schedule:schedule_due",
+    "schedules_due": "schedule:schedule_due",
+    "schedule_named": "schedule:sqlite_autoindex_schedule_1",
+    "schedule_list": "j:sqlite_autoindex_job_1 s:scan",
+    "put_schedule": "",
+    "pause_schedule": "schedule:sqlite_autoindex_schedule_1",
+    "resume_schedule": "schedule:sqlite_autoindex_schedule_1",
+    "drop_schedule": "schedule:sqlite_autoindex_schedule_1",
+    "schedules_unchanged": "j:sqlite_autoindex_job_1 s:sqlite_autoindex_schedule_1",
+    "last_job_of": "j:sqlite_autoindex_job_1 s:sqlite_autoindex_schedule_1",
+    "ticks_taken": "j:job_tick",
+    "mark_ticks": "job:sqlite_autoindex_job_1",
+    "advance_schedules": "schedule:sqlite_autoindex_schedule_1",
+    "note_last_job": "schedule:sqlite_autoindex_schedule_1",
+    "put_off_schedules": "schedule:sqlite_autoindex_schedule_1",
 }
 
 AT_LEISURE = frozenset(
@@ -283,6 +298,8 @@ def test_the_plan_is_the_one_that_was_meant(connection: sqlite3.Connection, name
         "list_queue",
         "list_tag",
         "children",
+        "schedules_due",
+        "schedule_list",
     ],
 )
 def test_the_order_comes_from_the_index(connection: sqlite3.Connection, name: str) -> None:

@@ -96,6 +96,8 @@ def _show(found: dict[str, Any]) -> None:
     if found["tags"]:
         pairs.append(("Tags", ", ".join(found["tags"])))
     pairs += [(f"Metadata {key}", str(value)) for key, value in found["metadata"].items()]
+    if found["schedule"]:
+        pairs.append(("Schedule", f"{found['schedule']}, for {output.time(found['tick'])}"))
     if found["worker_id"]:
         pairs.append(("Worker", found["worker_id"]))
     if found["progress"]:

@@ -74,7 +74,10 @@ class NewUnique(Struct, gc=False):
 
 
 class NewJob(Struct, gc=False):
-    """A job as it is inserted: what was declared, in the units of the tables."""
+    """A job as it is inserted: what was declared, in the units of the tables.
+
+    Schedules keep such rows as JSON: a field that comes later needs a default.
+    """
 
     id: str
     queue: str
@@ -138,6 +141,8 @@ class Peek(NamedTuple):
     ready: bool
     next_due: int | None
     unfinished: bool
+    next_tick: int | None
+    """When a schedule is due."""
 
     def has_work(self, now: int) -> bool:
         """Whether an exchange would find anything to do."""

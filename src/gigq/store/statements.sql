@@ -13,7 +13,7 @@ j.seq, j.id, j.queue, j.execution_id, j.name, j.function_module, j.function_name
     j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes,
     CASE WHEN j.deadline_at IS NULL THEN j.timeout
         ELSE max(1, min(coalesce(j.timeout, j.deadline_at), j.deadline_at - j.started_at)) END, j.retry_delay,
-    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async, j.retry, j.deadline_at
+    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async, j.retry, j.deadline_at, j.tick
 
 -- name: claim_columns
 -- fragment: the same of a run that is just being claimed, with the lease that claim_take gives it.
@@ -21,7 +21,7 @@ j.seq, j.id, j.queue, :token || '-' || j.seq, j.name, j.function_module, j.funct
     j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes,
     CASE WHEN j.deadline_at IS NULL THEN j.timeout
         ELSE max(1, min(coalesce(j.timeout, j.deadline_at), j.deadline_at - :now)) END, j.retry_delay,
-    j.parents, j.pass_parent_results, j.wants_parents, :worker, :now, j.is_async, j.retry, j.deadline_at
+    j.parents, j.pass_parent_results, j.wants_parents, :worker, :now, j.is_async, j.retry, j.deadline_at, j.tick
 
 -- name: small_params
 -- fragment: params that travel with a claim; larger ones (bytes) are read when their job starts, or a claim of many
@@ -985,3 +985,93 @@ ORDER BY q.name
 
 -- name: queue_counts
 SELECT queue, status, n FROM counts WHERE n != 0
+
+-- name: next_tick
+-- When a schedule is due next.
+SELECT due_at FROM schedule INDEXED BY schedule_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1
+
+-- name: schedule_columns
+-- fragment: a schedule, in the order of schedules.ScheduleRow.
+name, revision, rule, misfire, catch_up, overlap, job, anchor, paused, tick_at, last_tick, last_job,
+    skipped_at, skipped_for, error, error_at, created_at, updated_at
+
+-- name: schedules_due
+-- Longest overdue first.
+SELECT json_group_array(json_array({schedule_columns})) FROM (
+    SELECT * FROM schedule INDEXED BY schedule_due WHERE due_at <= :now ORDER BY due_at LIMIT :limit
+)
+
+-- name: schedule_named
+SELECT json_group_array(json_array({schedule_columns})) FROM schedule WHERE name = :name
+
+-- name: schedule_list
+-- All of them, and how the last job of each stands: its status, its error.
+SELECT json_group_array(json_array({schedule_columns}, status, job_error)) FROM (
+    SELECT s.*, j.status AS status, j.error AS job_error
+    FROM schedule AS s LEFT JOIN job AS j ON j.id = s.last_job ORDER BY s.name
+)
+
+-- name: put_schedule
+-- Only a change of the rule moves the next tick (null keeps it).
+INSERT INTO schedule (name, rule, misfire, catch_up, overlap, job, anchor, tick_at, due_at, created_at, updated_at)
+VALUES (:name, :rule, :misfire, :catch_up, :overlap, :job, :now, :tick, :tick, :now, :now)
+ON CONFLICT (name) DO UPDATE SET revision = revision + 1, misfire = excluded.misfire, catch_up = excluded.catch_up,
+    overlap = excluded.overlap, job = excluded.job, updated_at = excluded.updated_at, error = NULL, error_at = NULL,
+    rule = excluded.rule,
+    anchor = CASE WHEN rule = excluded.rule THEN anchor ELSE excluded.anchor END,
+    tick_at = CASE WHEN rule = excluded.rule THEN tick_at WHEN NOT paused THEN excluded.tick_at END,
+    due_at = CASE WHEN rule = excluded.rule THEN tick_at WHEN NOT paused THEN excluded.tick_at END
+
+-- name: pause_schedule
+UPDATE schedule SET paused = 1, tick_at = NULL, due_at = NULL, updated_at = :now WHERE name = :name AND NOT paused
+
+-- name: resume_schedule
+UPDATE schedule SET paused = 0, tick_at = :tick, due_at = :tick, updated_at = :now
+WHERE name = :name AND revision = :revision AND paused
+
+-- name: drop_schedule
+DELETE FROM schedule WHERE name = :name
+
+-- name: schedules_unchanged
+-- [place, id of its last job if that has not ended] of those of :firings, [name, revision, tick] each, that are still
+-- as they were read.
+SELECT json_group_array(json_array(o.key, (
+    SELECT j.id FROM job AS j WHERE j.id = s.last_job AND +j.status IN ({unended})
+)))
+FROM json_each(:firings) AS o CROSS JOIN schedule AS s ON s.name = json_extract(o.value, '$[0]')
+WHERE s.revision = json_extract(o.value, '$[1]') AND s.tick_at = json_extract(o.value, '$[2]')
+
+-- name: last_job_of
+-- The last job of a schedule, if that has not ended.
+SELECT j.id FROM schedule AS s CROSS JOIN job AS j ON j.id = s.last_job
+WHERE s.name = :name AND +j.status IN ({unended})
+
+-- name: ticks_taken
+-- Those of :ticks, [schedule, tick] each, that have a job.
+SELECT json_group_array(json_array(j.schedule, j.tick)) FROM json_each(:ticks) AS o
+CROSS JOIN job AS j INDEXED BY job_tick
+    ON j.schedule = json_extract(o.value, '$[0]') AND j.tick = json_extract(o.value, '$[1]')
+
+-- name: mark_ticks
+-- [id, schedule, tick] of jobs that have just been added.
+UPDATE job SET schedule = json_extract(o.value, '$[1]'), tick = json_extract(o.value, '$[2]')
+FROM json_each(:ticks) AS o WHERE job.id = json_extract(o.value, '$[0]')
+
+-- name: advance_schedules
+-- [name, next tick, last tick, id of the last job, skipped tick, why skipped] each; null keeps what was.
+UPDATE schedule SET tick_at = json_extract(o.value, '$[1]'), due_at = json_extract(o.value, '$[1]'),
+    last_tick = coalesce(json_extract(o.value, '$[2]'), last_tick),
+    last_job = coalesce(json_extract(o.value, '$[3]'), last_job),
+    skipped_at = coalesce(json_extract(o.value, '$[4]'), skipped_at),
+    skipped_for = coalesce(json_extract(o.value, '$[5]'), skipped_for),
+    error = NULL, error_at = NULL
+FROM json_each(:firings) AS o WHERE schedule.name = json_extract(o.value, '$[0]')
+
+-- name: note_last_job
+UPDATE schedule SET last_job = :job WHERE name = :name
+
+-- name: put_off_schedules
+-- [name, revision, tick, error] each: the tick stays, and is tried again.
+UPDATE schedule SET due_at = :due_at, error = json_extract(o.value, '$[3]'), error_at = :now
+FROM json_each(:refused) AS o WHERE schedule.name = json_extract(o.value, '$[0]')
+    AND schedule.revision = json_extract(o.value, '$[1]') AND schedule.tick_at = json_extract(o.value, '$[2]')

@@ -26,7 +26,7 @@ class Work(Verbs):
             outlook = claiming.look(tx)
             ready = claiming.is_any_ready(tx, serving, outlook)
             moments = [moment for moment in (outlook.due_at, outlook.ends_at) if moment is not None]
-            return Peek(ready, min(moments, default=None), bool(outlook.unfinished))
+            return Peek(ready, min(moments, default=None), bool(outlook.unfinished), tx.value("next_tick"))
 
     def exchange(
         self,

@@ -23,6 +23,7 @@ from gigq.errors import (
     WorkerFailed,
 )
 from gigq.job import Job
+from gigq.limits import Limit
 from gigq.log import setup_logging
 from gigq.queue import JobQueue
 from gigq.status import JobStatus
@@ -62,6 +63,7 @@ __all__ = [
     "JobError",
     "JobQueue",
     "JobStatus",
+    "Limit",
     "ParentResultsTooLarge",
     "StoreBusy",
     "StoreError",

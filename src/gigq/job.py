@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from gigq import ids
+from gigq import ids, limits
 from gigq.callables import bare
 from gigq.clock import SYSTEM, to_iso
 from gigq.errors import InvalidJob
+from gigq.limits import Limit
 from gigq.status import MAX_CRASHES, PARENT_POLICIES, OnParentFailure
 
 _LONGEST = 10 * 365 * 86400
@@ -37,6 +38,7 @@ class Job:
         *,
         on_parent_failure: OnParentFailure = "cancel",
         max_crashes: int = MAX_CRASHES,
+        limit: Limit | Sequence[Limit] | None = None,
     ) -> None:
         """
         Initialize a new job.
@@ -57,6 +59,7 @@ class Job:
             on_parent_failure: What happens when a parent ends badly: ``"cancel"`` this job too, ``"run"`` it
                 anyway (that parent's entry in ``parent_results`` is None), or ``"wait"``.
             max_crashes: How often its process may die under it before it is given up.
+            limit: What it shares with other jobs, and how much of that: one :class:`Limit`, or several.
 
         Raises:
             InvalidJob: naming the argument that cannot be accepted.
@@ -74,6 +77,7 @@ class Job:
         self.retry_delay = retry_delay
         self.on_parent_failure = on_parent_failure
         self.max_crashes = max_crashes
+        self.limit = limit
         self.created_at = to_iso(SYSTEM.now())
         self.check()
 
@@ -101,6 +105,8 @@ class Job:
             raise InvalidJob(
                 f"{self._named}on_parent_failure: one of {', '.join(PARENT_POLICIES)}, not {self.on_parent_failure!r}"
             )
+        if self.limit is not None:
+            limits.declared(self.limit, self._named)
 
     def _check_text(self) -> None:
         if self._is_plain_text():

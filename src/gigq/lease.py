@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+START_WITHIN = 200_000
+"""Microseconds after its claim in which a run with limits starts, or not at all: a rate counts it until the last moment
+at which it can have started."""
+
 
 class Lease(Struct, array_like=True, gc=False):
     """A claimed run: the job's facts, and the lease under which it may be settled."""
@@ -31,6 +35,8 @@ class Lease(Struct, array_like=True, gc=False):
     claimed_at: int | None
     is_async: int | None
     """Whether its function is a coroutine function, as far as that was known at submit."""
+    line: int | None
+    """Names its limits; None for a job without any."""
     params: str | None
     """None where they are large: read when the job starts."""
 

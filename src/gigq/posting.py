@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec
+from gigq import callables, codec, limits
 from gigq.clock import from_iso, from_seconds
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
@@ -80,6 +80,7 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         description=job.description,
         created_at=moment(job.created_at, "created_at", job),
         params=_params(job, max_params),
+        limits=None if job.limit is None else limits.shares(job.limit, job.params, f"job {job.name!r}: "),
     )
 
 

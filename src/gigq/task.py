@@ -24,6 +24,7 @@ _OPTIONS = (
     "on_parent_failure",
     "max_crashes",
     "pass_parent_results",
+    "limit",
 )
 
 
@@ -108,7 +109,7 @@ def task(
             return x * 2
 
     Job options (priority, max_attempts, timeout, description, name, retry_delay, on_parent_failure, max_crashes,
-    pass_parent_results) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
+    pass_parent_results, limit) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
     """
     if fn is not None:
         return TaskWrapper(fn, **options)

@@ -153,4 +153,5 @@ _FACTS: dict[str, Any] = {
     "worker": 1,
     "claimed_at": None,
     "is_async": None,
+    "line": None,
 }

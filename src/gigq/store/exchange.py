@@ -9,7 +9,7 @@ from gigq import ids
 from gigq.errors import GigQError, StoreError
 from gigq.lease import Lease
 from gigq.status import JobStatus
-from gigq.store import graph
+from gigq.store import admission, graph
 from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json, decode_array
 
@@ -56,6 +56,7 @@ class Batch:
     def __init__(self, settlements: list[Settlement]) -> None:
         self.completed = [one for one in settlements if one.status == _COMPLETED]
         self.completed_seqs = [one.lease.seq for one in self.completed]
+        self.limited = [one for one in settlements if one.lease.line is not None]
         self.badly: list[Settlement] = []
         self.again: list[Settlement] = []
         if len(self.completed) != len(settlements):
@@ -108,6 +109,8 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
     graph.ended(tx, batch.completed_seqs, [one.lease.seq for one in batch.badly], now)
     if batch.again:  # after the news of their parents: they look at their edges themselves
         _settle_others(tx, batch.again, now)
+    if batch.limited:
+        admission.let_go(tx, batch.limited)
 
 
 def _heed_stops(tx: Transaction, batch: Batch) -> None:
@@ -229,6 +232,8 @@ class Claimed(NamedTuple):
     leases: str | list[Lease]
     queue: str
     taken: int
+    put_back: int = 0
+    """Ready jobs that met a limit which had no room for them."""
 
     def read(self) -> list[Lease]:
         return self.leases if isinstance(self.leases, list) else decode_array(Lease, self.leases)
@@ -240,39 +245,77 @@ _FURTHEST = 4000
 """Ready jobs that are looked at to find some of one kind behind those of the other [m: 1 ms]."""
 
 
+_PUT_BACK = 2000
+"""Ready jobs that one claim finds no room for, at most, before it leaves the rest to the next."""
+
+
+class _Chosen(NamedTuple):
+    """Ready jobs that a claim may take."""
+
+    leases: str | list[Lease]
+    jobs: str
+    """Their numbers."""
+    n: int
+    line: int | None
+    """One that some of them would stand in; None if none of them has limits."""
+
+
 def claim(tx: Transaction, what: Claim, now: int) -> Claimed | None:
     """Put the best ready jobs of a queue under a lease; the caller counts them."""
     token = ids.lease_token()
-    leases: str | list[Lease]
-    if what.want_async is None:
-        leases, jobs, n = _choose(tx, what, what.want, token, now)
-    elif not what.want or not what.want_async:
-        leases, jobs, n = _choose_kind(tx, what, token, now)
-    else:
-        ready, _, _ = _choose(tx, what, max(what.want, what.want_async) + _FURTHER, token, now)
-        leases = _of_each_kind(decode_array(Lease, ready), what, what.want_async)
-        n = len(leases)
-        jobs = as_json([lease.seq for lease in leases])
-    if not n:
+    put_back = 0
+    while True:
+        chosen = _choose(tx, what, token, now)
+        if chosen.line is not None:
+            chosen, back = _within_limits(tx, chosen, now)
+            put_back += back
+            if not chosen.n and back and put_back < _PUT_BACK:
+                continue  # others may be behind them
+        break
+    if chosen.n:
+        tx.run("claim_take", token=token, worker=what.worker, now=now, jobs=chosen.jobs)
+    elif not put_back:
         return None
-    tx.run("claim_take", token=token, worker=what.worker, now=now, jobs=jobs)
-    return Claimed(leases, what.queue, n)
+    return Claimed(chosen.leases, what.queue, chosen.n, put_back)
 
 
-def _choose(tx: Transaction, what: Claim, most: int, token: str, now: int) -> tuple[str, str, int]:
-    """The best ready jobs: their leases, their numbers, how many."""
+def _within_limits(tx: Transaction, chosen: _Chosen, now: int) -> tuple[_Chosen, int]:
+    """Those that their limits have room for, and how many were put back."""
+    leases = chosen.leases if isinstance(chosen.leases, list) else decode_array(Lease, chosen.leases)
+    found = admission.check(tx, leases, now)
+    if len(found) == len(leases):
+        return chosen, 0
+    return _listed(found), len(leases) - len(found)
+
+
+def _listed(leases: list[Lease]) -> _Chosen:
+    lines = [lease.line for lease in leases if lease.line is not None]
+    return _Chosen(leases, as_json([lease.seq for lease in leases]), len(leases), max(lines, default=None))
+
+
+def _choose(tx: Transaction, what: Claim, token: str, now: int) -> _Chosen:
+    """The best ready jobs that there is room for."""
+    if what.want_async is None:
+        return _choose_any(tx, what, what.want, token, now)
+    if not what.want or not what.want_async:
+        return _choose_kind(tx, what, token, now)
+    ready = _choose_any(tx, what, max(what.want, what.want_async) + _FURTHER, token, now)
+    assert isinstance(ready.leases, str)  # noqa: S101 - as the statement gives them
+    return _listed(_of_each_kind(decode_array(Lease, ready.leases), what, what.want_async))
+
+
+def _choose_any(tx: Transaction, what: Claim, most: int, token: str, now: int) -> _Chosen:
     values = {"queue": what.queue, "want": most, "token": token, "worker": what.worker, "now": now}
     if what.without:
         row = tx.row("claim_choose_without", without=as_json(list(what.without)), **values)
     else:
         row = tx.row("claim_choose", **values)
     assert row is not None  # noqa: S101 - an aggregate has one row
-    leases, jobs, n = row
-    return leases, jobs, n
+    return _Chosen(*row)
 
 
-def _choose_kind(tx: Transaction, what: Claim, token: str, now: int) -> tuple[str, str, int]:
-    """The best ready jobs of the only kind that there is room for."""
+def _choose_kind(tx: Transaction, what: Claim, token: str, now: int) -> _Chosen:
+    """Of the only kind that there is room for."""
     row = tx.row(
         "claim_choose_kind",
         queue=what.queue,
@@ -286,8 +329,7 @@ def _choose_kind(tx: Transaction, what: Claim, token: str, now: int) -> tuple[st
         now=now,
     )
     assert row is not None  # noqa: S101 - an aggregate has one row
-    leases, jobs, n = row
-    return leases, jobs, n
+    return _Chosen(*row)
 
 
 def _of_each_kind(ready: list[Lease], what: Claim, want_async: int) -> list[Lease]:

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from gigq.lease import Lease
+from gigq.limits import Share
 from gigq.store.sidecar import Life
 
 
@@ -61,6 +62,8 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+    limits: list[Share] | None = None
+    """What it takes of each of its limits, by key."""
 
 
 class Exchanged(NamedTuple):
@@ -71,6 +74,8 @@ class Exchanged(NamedTuple):
     """Late: somebody else had ended these runs; nothing was written but the word superseded."""
     refused: list[Settlement]
     """Could not be written; their jobs have failed with that error instead."""
+    more: bool = False
+    """Whether there is more to do at once, whatever was claimed."""
 
 
 class Seat(NamedTuple):

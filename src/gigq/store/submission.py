@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gigq.errors import DependencyCycle, DuplicateJob, UnknownParent
 from gigq.ids import sought
 from gigq.status import JobStatus
-from gigq.store import graph
+from gigq.store import admission, graph
 from gigq.store.exchange import add_counts
 from gigq.store.rows import NewJob
 from gigq.store.transaction import Transaction, as_json
@@ -97,6 +97,8 @@ def insert(tx: Transaction, what: Plan, now: int) -> None:
     if len(outside) < len(what.outside):
         _refuse_unknown(jobs, next(parent for parent in what.outside if parent not in outside))
     base = _insert_one(tx, jobs[0], now) if len(jobs) == 1 else _insert_many(tx, jobs, now)
+    if any(job.limits is not None for job in jobs):
+        admission.enter(tx, jobs, base)
     if not any(job.dependencies for job in jobs):
         return
     _insert_edges(tx, what, base, outside)

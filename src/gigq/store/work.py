@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from gigq.errors import StoreError
 from gigq.ids import sought
 from gigq.lease import Lease
-from gigq.store import exchange, graph, notes
+from gigq.store import admission, exchange, graph, notes
 from gigq.store.exchange import Batch, Claim, Claimed
 from gigq.store.notes import NoteRow
 from gigq.store.rows import Exchanged, Peek, Settlement
 from gigq.store.transaction import Transaction
 from gigq.store.verbs import PIECE, Verbs
+
+
+class _Moved(NamedTuple):
+    """What came of an exchange beside its settlements."""
+
+    claimed: Claimed | None
+    more: bool
+
+    def exchanged(self, lost: list[Settlement], refused: list[Settlement]) -> Exchanged:
+        if self.claimed is None:
+            return Exchanged([], lost, refused, self.more)
+        return Exchanged(self.claimed.read(), lost, refused, self.more or self.claimed.put_back > 0)
 
 
 class Work(Verbs):
@@ -22,7 +35,9 @@ class Work(Verbs):
         with self._reading() as tx:
             row = tx.row("peek", queue=queue)
             assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-            return Peek(bool(row[0]), row[1], bool(row[2]))
+            ready, due_at, opens_at, unfinished = row
+            moments = [moment for moment in (due_at, opens_at) if moment is not None]
+            return Peek(bool(ready), min(moments, default=None), bool(unfinished))
 
     def exchange(
         self,
@@ -55,8 +70,8 @@ class Work(Verbs):
                 exchange.settle(tx, batch, now)
                 if said:
                     notes.write(tx, said)
-                claimed = self._move_on(tx, batch, claim, now)
-            return Exchanged(claimed.read() if claimed else [], [], [])
+                moved = self._move_on(tx, batch, claim, now)
+            return moved.exchanged([], [])
         except exchange.LostLease:
             pass
         except StoreError as error:
@@ -66,17 +81,16 @@ class Work(Verbs):
             lost, refused = exchange.settle_one_by_one(tx, settlements, now, late=late)
             if said:
                 notes.write(tx, said)
-            claimed = self._move_on(tx, None, claim, now)
-        return Exchanged(claimed.read() if claimed else [], lost, refused)
+            moved = self._move_on(tx, None, claim, now)
+        return moved.exchanged(lost, refused)
 
-    def _move_on(
-        self, tx: Transaction, settled: Batch | None, claim: Claim | None, now: int
-    ) -> Claimed | None:
+    def _move_on(self, tx: Transaction, settled: Batch | None, claim: Claim | None, now: int) -> _Moved:
         graph.go_on(tx, now)
         tx.run("promote", now=now, limit=PIECE)
+        more = admission.admit(tx, now)
         claimed = exchange.claim(tx, claim, now) if claim is not None and claim.wants else None
         exchange.count(tx, settled, claimed)
-        return claimed
+        return _Moved(claimed, more)
 
     def hasten(self, lease: Lease, due_at: int | None) -> None:
         """Let a retry go that waited for its abandoned thread."""

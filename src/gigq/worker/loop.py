@@ -295,6 +295,8 @@ class Loop:
         calls = self._seat.calls(done.claimed)
         if claim is not None:
             self._lanes.took(claim, calls)
+            if done.more:
+                self._lanes.look()
             self._next_due = None
             if not self._lanes.looks() and (found := self._peek()):
                 self._next_due = found.next_due

@@ -10,8 +10,9 @@ from types import CoroutineType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from gigq import binding, callables, codec
+from gigq.clock import Clock
 from gigq.errors import FunctionUnavailable, InvalidValue, StoreError
-from gigq.lease import Lease
+from gigq.lease import START_WITHIN, Lease
 from gigq.marks import Marks
 from gigq.status import End
 from gigq.worker import context, describe
@@ -60,6 +61,10 @@ class _NotNow(Exception):
     """What a function needs cannot be read now: it has not begun, and is not to be charged."""
 
 
+class _TooLate(Exception):
+    """It was claimed too long ago for what its limits have noted of its start."""
+
+
 class Ended(NamedTuple):
     """How a function ended."""
 
@@ -78,7 +83,7 @@ class Runner(Generic[R]):
         self,
         office: Office[R],
         marks: Marks,
-        monotonic: Callable[[], int],
+        clock: Clock,
         notes: Notes[R],
         max_result: int,
         *,
@@ -87,14 +92,15 @@ class Runner(Generic[R]):
         """Args:
         office: for what is needed and said.
         marks: where starts are noted.
-        monotonic: nanoseconds.
+        clock: where the time is read.
         notes: where output and progress go.
         max_result: bytes of JSON that a result may take.
         ctrl_c: whether a KeyboardInterrupt in the main thread is the user's, and not the job's.
         """
         self._office = office
         self._marks = marks
-        self._monotonic = monotonic
+        self._monotonic = clock.monotonic
+        self._now = clock.now
         self._notes = notes
         self._max_result = max_result
         self._ctrl_c = ctrl_c
@@ -164,6 +170,8 @@ class Runner(Generic[R]):
 
     def _prepare(self, run: R) -> tuple[Callable[..., Any], dict[str, Any]]:
         facts = run.facts
+        if facts.line is not None and self._now() > (facts.claimed_at or 0) + START_WITHIN:
+            raise _TooLate
         started = run.started = self._monotonic()
         self._marks.write(run.slot, run.key, started)
         function = self._function(facts)
@@ -224,6 +232,8 @@ class Runner(Generic[R]):
     def _raised(self, error: BaseException) -> Ended:
         if type(error) is _NotNow:
             return Ended("hindered", self._monotonic(), error=str(error))
+        if type(error) is _TooLate:
+            return Ended("unstarted", self._monotonic())
         if issubclass(type(error), FunctionUnavailable):
             return Ended("unavailable", self._monotonic(), error=str(error))
         return Ended("raised", self._monotonic(), error=describe.error(error))

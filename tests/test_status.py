@@ -19,14 +19,14 @@ from gigq.status import (
     JobStatus,
     Move,
     RunStatus,
+    heed_stop,
     settle,
 )
 
 NOW = 1_000_000_000
 ENDS: tuple[End, ...] = typing.get_args(End)
-CHARGED: tuple[End, ...] = ("returned", "unstorable", "raised", "timeout", "cancelled")
-STARTED: tuple[End, ...] = (*CHARGED, "died", "stopped")
-UNCHARGED: tuple[End, ...] = ("stopped", "unstarted", "hindered", "unavailable")
+CHARGED: tuple[End, ...] = ("returned", "unstorable", "raised", "fatal", "timeout", "cancelled")
+STARTED: tuple[End, ...] = (*CHARGED, "died", "stopped", "snoozed")
 
 
 @dataclass
@@ -47,6 +47,7 @@ JOBS = st.builds(
     retry_delay=st.integers(0, 10_000_000),
 )
 ANY_END = st.sampled_from(ENDS)
+ANY_DELAY = st.none() | st.integers(0, 10_000_000)
 
 
 def charges(decision: Decision) -> tuple[int, int]:
@@ -133,6 +134,44 @@ def test_attempts_are_repeated_until_they_are_used_up(
     assert decision.due_at == (NOW + job.retry_delay if again and job.retry_delay else None)
 
 
+@given(st.sampled_from(["raised", "timeout", "snoozed", "unstarted"]), JOBS, st.integers(0, 10_000_000))
+def test_a_delay_of_its_own_takes_the_place_of_the_declared_one(end: End, job: Job, delay: int) -> None:
+    decision = settle(end, job, NOW, delay=delay)
+    if decision.status is JobStatus.PENDING:
+        assert decision.due_at == (NOW + delay if delay else None)
+
+
+@given(st.sampled_from(["died", "stopped", "hindered", "unavailable"]), JOBS, ANY_DELAY)
+def test_what_says_nothing_of_a_delay_is_not_delayed_by_one(end: End, job: Job, delay: int | None) -> None:
+    assert settle(end, job, NOW, "why", "module", delay) == settle(end, job, NOW, "why", "module")
+
+
+@given(JOBS, ANY_DELAY)
+def test_what_is_fatal_fails_at_once(job: Job, delay: int | None) -> None:
+    decision = settle("fatal", job, NOW, "why", delay=delay)
+    assert decision == Decision(JobStatus.FAILED, "failed", attempts=1, error="why")
+
+
+@given(JOBS, st.integers(1, 10_000_000))
+def test_a_snooze_costs_nothing_and_comes_again_whatever_the_budgets(job: Job, delay: int) -> None:
+    decision = settle("snoozed", job, NOW, "why", delay=delay)
+    assert decision == Decision(JobStatus.PENDING, "snoozed", due_at=NOW + delay, error="why")
+
+
+@given(ANY_END, JOBS, ANY_DELAY, st.none() | st.just("why"))
+def test_a_job_that_was_asked_to_stop_never_runs_again(
+    end: End, job: Job, delay: int | None, error: str | None
+) -> None:
+    before = settle(end, job, NOW, error, "module", delay)
+    after = heed_stop(before)
+    if before.status is not JobStatus.PENDING:
+        assert after == before
+        return
+    assert (after.status, after.due_at, after.held_by) == (JobStatus.CANCELLED, None, None)
+    assert (after.run, after.attempts, after.crashes) == (before.run, before.attempts, before.crashes)
+    assert after.error == ("cancelled while it ran (why)" if before.error else "cancelled while it ran")
+
+
 @given(JOBS)
 def test_a_crash_is_repeated_at_once_until_its_own_budget_is_used_up(job: Job) -> None:
     decision = settle("died", job, NOW, "killed by signal 9")
@@ -147,7 +186,8 @@ def test_a_crash_is_repeated_at_once_until_its_own_budget_is_used_up(job: Job) -
 def test_max_attempts_1_means_one_start_ever(end: End, job: Job) -> None:
     job.attempts, job.max_attempts = 0, 1
     decision = settle(end, job, NOW, "why", "module")
-    assert (decision.status is JobStatus.PENDING) == (end not in STARTED)
+    own_word = end == "snoozed"
+    assert (decision.status is JobStatus.PENDING) == (own_word or end not in STARTED)
 
 
 @pytest.mark.parametrize("end", ["died", "stopped"])

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from gigq.control import Cancel, Fail, Retry, Snooze
 from gigq.errors import (
     DependencyCycle,
     DuplicateJob,
@@ -53,8 +54,10 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Cancel",
     "DependencyCycle",
     "DuplicateJob",
+    "Fail",
     "FunctionUnavailable",
     "GigQError",
     "InvalidJob",
@@ -65,6 +68,9 @@ __all__ = [
     "JobStatus",
     "Limit",
     "ParentResultsTooLarge",
+    "RateLimited",
+    "Retry",
+    "Snooze",
     "StoreBusy",
     "StoreError",
     "StoreFull",

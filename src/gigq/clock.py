@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 SECOND = 1_000_000
 """Microseconds in a second."""
+LONGEST = 10 * 365 * 86400
+"""Seconds: ten years, above which a duration is surely a mistake (and would overflow in a century or two)."""
 
+_NUMBER = (int, float)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -69,3 +73,17 @@ def from_iso(text: str) -> int:
 def from_seconds(seconds: float) -> int:
     """Seconds to whole microseconds."""
     return round(seconds * SECOND)
+
+
+def is_seconds(value: Any) -> bool:
+    """Whether it is a number of seconds that may be waited for."""
+    if not isinstance(value, _NUMBER) or isinstance(value, bool):
+        return False
+    return math.isfinite(value) and 0 <= value <= LONGEST
+
+
+def microseconds(value: Any) -> int | None:
+    """Of seconds, or of a timedelta; None for anything that cannot be waited for."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    return from_seconds(value) if is_seconds(value) else None

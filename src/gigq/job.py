@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from gigq import ids, limits
 from gigq.callables import bare
-from gigq.clock import SYSTEM, to_iso
+from gigq.clock import SYSTEM, is_seconds, to_iso
 from gigq.errors import InvalidJob
 from gigq.limits import Limit
 from gigq.status import MAX_CRASHES, PARENT_POLICIES, OnParentFailure
 
-_LONGEST = 10 * 365 * 86400
-"""Seconds: ten years, above which a duration is surely a mistake (and would overflow in a century or two)."""
-_SEQUENCE, _NUMBER = (list, tuple), (int, float)
+_SEQUENCE = (list, tuple)
 
 
 class Job:
@@ -136,11 +133,11 @@ class Job:
             if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**63:
                 wanted = "a whole number" if field == "priority" else "a whole number of at least 1"
                 raise InvalidJob(f"{self._named}{field}: {wanted} is needed, not {value!r}")
-        if self.timeout is not None and not (_is_duration(self.timeout) and self.timeout > 0):
+        if self.timeout is not None and not (is_seconds(self.timeout) and self.timeout > 0):
             raise InvalidJob(
                 f"{self._named}timeout: seconds above 0, or None for no limit, not {self.timeout!r}"
             )
-        if not _is_duration(self.retry_delay):
+        if not is_seconds(self.retry_delay):
             raise InvalidJob(f"{self._named}retry_delay: seconds from 0 up, not {self.retry_delay!r}")
 
     @property
@@ -149,12 +146,6 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r} {self.id}>"
-
-
-def _is_duration(value: Any) -> bool:
-    if not isinstance(value, _NUMBER) or isinstance(value, bool):
-        return False
-    return math.isfinite(value) and 0 <= value <= _LONGEST
 
 
 def _all_text(values: Iterable[Any]) -> bool:

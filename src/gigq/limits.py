@@ -21,7 +21,7 @@ MOST = 8
 """Limits on one job."""
 JOINT = " & "
 """Between the keys of a job that has several, wherever they are shown; so no key may contain it."""
-_LONGEST_KEY = 200
+LONGEST_KEY = 200
 _LARGEST = 2**53
 _LONGEST_WINDOW = 366 * 86400 * SECOND
 _RATE = re.compile(r"\s*(\d[\d_]*)\s*/\s*(\d+(?:\.\d+)?)?\s*([a-z]+)\s*", re.IGNORECASE)
@@ -166,8 +166,8 @@ def shares(limit: Any, params: dict[str, Any], whose: str = "") -> list[Share] |
 
 def known_key(key: Any, where: str) -> str:
     """A key as it is stored."""
-    if not isinstance(key, str) or not key or len(key) > _LONGEST_KEY:
-        raise InvalidJob(f"{where}: text of 1 to {_LONGEST_KEY} characters is needed, not {key!r:.250}")
+    if not isinstance(key, str) or not key or len(key) > LONGEST_KEY:
+        raise InvalidJob(f"{where}: text of 1 to {LONGEST_KEY} characters is needed, not {key!r:.250}")
     if not key.isprintable() or JOINT in key:
         raise InvalidJob(f"{where}: without control characters and {JOINT!r} in it, not {key!r}")
     return key
@@ -198,6 +198,29 @@ def known_rate(rate: Any, whose: str) -> tuple[int | None, int | None]:
     if not 1000 <= per <= _LONGEST_WINDOW:
         raise InvalidJob(f"{whose}rate: a time from 0.001 s to 366 days is needed, not that of {rate!r:.100}")
     return int(amount), round(per)
+
+
+class Setting(NamedTuple):
+    """What an operator sets of a limit; what is not among the fields that are set stays as it is."""
+
+    sets_concurrency: bool = False
+    concurrency: int | None = None
+    sets_rate: bool = False
+    amount: int | None = None
+    per: int | None = None
+
+
+def setting(concurrency: Any, rate: Any, whose: str) -> Setting:
+    """One of what was given; ``...`` is not.
+
+    Raises:
+        InvalidJob: it cannot be accepted, or nothing was given.
+    """
+    if concurrency is ... and rate is ...:
+        raise InvalidJob(f"{whose}concurrency, rate or both are needed")
+    most = None if concurrency is ... else known_concurrency(concurrency, whose)
+    amount, per = (None, None) if rate is ... else known_rate(rate, whose)
+    return Setting(concurrency is not ..., most, rate is not ..., amount, per)
 
 
 def shown_rate(amount: int | None, per: int | None) -> str | None:

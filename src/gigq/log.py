@@ -141,6 +141,11 @@ def will_retry(job_id: str, name: str, attempt: int, worker_id: str, error: str,
     )
 
 
+def snoozed(job_id: str, name: str, attempt: int, worker_id: str, seconds: float) -> None:
+    extra = _of_run(job_id, name, attempt, worker_id)
+    worker.info("Job snoozed: %s (%s) for %g s", job_id, name, seconds, extra=extra)
+
+
 def timed_out(job_id: str, name: str, attempt: int, worker_id: str, seconds: float) -> None:
     extra = _of_run(job_id, name, attempt, worker_id)
     worker.warning("Job timed out: %s (%s) after %g s", job_id, name, seconds, extra=extra)

@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-AREA = 64 * 1024
+AREA = 128 * 1024
 """Bytes of one worker's marks."""
 _MARK = struct.Struct("<16sqq")
 _END = struct.Struct("<q")

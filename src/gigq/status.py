@@ -51,6 +51,8 @@ End = Literal[
     "returned",
     "unstorable",
     "raised",
+    "fatal",
+    "snoozed",
     "timeout",
     "cancelled",
     "died",
@@ -59,14 +61,19 @@ End = Literal[
     "hindered",
     "unavailable",
 ]
-"""How a run ended, seen from outside: the left column of the table in the contract. ``hindered``: what its function
-needs could not be read, so that it has not begun."""
+"""How a run ended, seen from outside: the left column of the table in the contract.
+
+``fatal``: it raised what is not to be tried again. ``hindered``: what its function needs could not be read, so that it
+has not begun."""
 
 NOT_BEGUN = frozenset[End]({"unstarted", "hindered", "unavailable"})
 _HINDERED = 2_000_000
 """Microseconds until a hindered job is tried again."""
+CANCELLED = "cancelled while it ran"
 
-RunStatus = Literal["completed", "failed", "timeout", "cancelled", "crashed", "released", "superseded"]
+RunStatus = Literal[
+    "completed", "failed", "snoozed", "timeout", "cancelled", "crashed", "released", "superseded"
+]
 
 
 class Facts(Protocol):
@@ -97,27 +104,33 @@ class Decision(NamedTuple):
     error: str | None = None
 
 
-def settle(end: End, job: Facts, now: int, error: str | None = None, module: str = "") -> Decision:
-    """Decide retry or end, in one place for every way a run can end.
+def settle(
+    end: End, job: Facts, now: int, error: str | None = None, module: str = "", delay: int | None = None
+) -> Decision:
+    """Decide retry or end, in one place for every way a run can end; :func:`heed_stop` has the last word.
 
     Args:
         end: how the run ended.
         job: its counters before this run was charged.
-        now: microseconds UTC, the base of the retry delay.
+        now: microseconds UTC, the base of the delay.
         error: what the history and the job will say.
         module: for ``unavailable``: the module that is missing in this worker.
+        delay: microseconds until another run, where a policy or the run itself says so; None is for the job's
+            ``retry_delay`` after an error, a timeout or a snooze, and for at once where it did not start.
     """
+    again = job.retry_delay if delay is None else delay
     match end:
         case "returned":
             return Decision(JobStatus.COMPLETED, "completed", attempts=1)
-        case "unstorable":
+        case "unstorable" | "fatal":
             return Decision(JobStatus.FAILED, "failed", attempts=1, error=error)
         case "raised" | "timeout":
             final, run = _CHARGED[end]
             if job.attempts + 1 >= job.max_attempts:
                 return Decision(final, run, attempts=1, error=error)
-            due_at = now + job.retry_delay if job.retry_delay else None
-            return Decision(JobStatus.PENDING, run, attempts=1, due_at=due_at, error=error)
+            return Decision(JobStatus.PENDING, run, attempts=1, due_at=_in(again, now), error=error)
+        case "snoozed":
+            return Decision(JobStatus.PENDING, "snoozed", due_at=_in(again, now), error=error)
         case "cancelled":
             return Decision(JobStatus.CANCELLED, "cancelled", attempts=1, error=error)
         case "died":
@@ -127,7 +140,7 @@ def settle(end: End, job: Facts, now: int, error: str | None = None, module: str
                 return Decision(JobStatus.FAILED, "released", error=_once(error))
             return Decision(JobStatus.PENDING, "released", error=error)
         case "unstarted":
-            return Decision(JobStatus.PENDING, None)
+            return Decision(JobStatus.PENDING, None, due_at=_in(delay or 0, now))
         case "hindered":
             return Decision(JobStatus.PENDING, None, due_at=now + _HINDERED)
         case "unavailable":
@@ -138,6 +151,18 @@ _CHARGED: dict[str, tuple[JobStatus, RunStatus]] = {
     "raised": (JobStatus.FAILED, "failed"),
     "timeout": (JobStatus.TIMEOUT, "timeout"),
 }
+
+
+def heed_stop(decision: Decision) -> Decision:
+    """What becomes of a job whose run was asked to stop: in whatever way that run ended, it does not run again."""
+    if decision.status is not JobStatus.PENDING:
+        return decision
+    error = f"{CANCELLED} ({decision.error})" if decision.error else CANCELLED
+    return decision._replace(status=JobStatus.CANCELLED, due_at=None, held_by=None, error=error)
+
+
+def _in(delay: int, now: int) -> int | None:
+    return now + delay if delay else None
 
 
 def _died(job: Facts, error: str | None) -> Decision:

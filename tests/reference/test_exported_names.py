@@ -16,8 +16,10 @@ import gigq
 from gigq import Job, JobQueue, TaskWrapper, Worker, Workflow, task
 
 NAMES = [
+    "Cancel",
     "DependencyCycle",
     "DuplicateJob",
+    "Fail",
     "FunctionUnavailable",
     "GigQError",
     "InvalidJob",
@@ -27,6 +29,8 @@ NAMES = [
     "JobQueue",
     "JobStatus",
     "ParentResultsTooLarge",
+    "Retry",
+    "Snooze",
     "StoreBusy",
     "StoreError",
     "StoreFull",
@@ -187,6 +191,10 @@ def test_the_queue_of_a_task_is_positional_only_so_that_a_function_may_have_a_pa
         ("JobError", ["GigQError"]),
         ("FunctionUnavailable", ["JobError"]),
         ("ParentResultsTooLarge", ["JobError"]),
+        ("Retry", ["JobError"]),
+        ("Snooze", ["JobError"]),
+        ("Fail", ["JobError"]),
+        ("Cancel", ["JobError"]),
     ],
 )
 def test_every_error_derives_from_gigq_error(error: str, kinds: list[str]) -> None:

@@ -25,6 +25,7 @@ from gigq import close_connections
 from gigq.limits import Share
 from gigq.status import End
 from gigq.store import admission, rooms
+from gigq.store.rows import NewJob
 
 ENDS: st.SearchStrategy[End] = st.sampled_from(
     ["returned", "returned", "raised", "timeout", "died", "stopped", "unstarted", "hindered", "unavailable"]
@@ -74,7 +75,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.watched.waiting()) < 12)
     @rule(data=st.data(), count=st.integers(1, 4))
     def submit(self, data: st.DataObject, count: int) -> None:
-        jobs = []
+        jobs: list[NewJob] = []
         for _ in range(count):
             known = [row[0] for row in self.hands.sql("SELECT id FROM job")] + [job.id for job in jobs]
             parents = data.draw(st.lists(st.sampled_from(known), max_size=1)) if known else []

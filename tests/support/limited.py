@@ -9,11 +9,10 @@ from stores import Hands, new_job
 
 from gigq.clock import SECOND
 from gigq.lease import Lease
-from gigq.limits import Share
+from gigq.limits import Setting, Share
 from gigq.status import End
 from gigq.store import rooms
 from gigq.store.exchange import Claim
-from gigq.store.limits import Setting
 from gigq.store.rows import NewJob, Settlement
 from gigq.worker import settling
 

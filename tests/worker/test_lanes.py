@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from crews import _FACTS
 
 from gigq.lease import Lease
 from gigq.marks import SLOTS
+from gigq.status import NOT_BEGUN, End
 from gigq.store.exchange import Claim
 from gigq.worker.calls import Call
 from gigq.worker.lanes import Lanes
@@ -44,3 +46,21 @@ def test_fast_plain_functions_leave_room_for_coroutines() -> None:
 
 def test_nothing_is_wanted_without_a_slot() -> None:
     assert mixed_lanes().claim(1, 0, ()) is None
+
+
+@pytest.mark.parametrize("end", sorted(NOT_BEGUN))
+def test_nothing_is_learned_from_what_has_not_begun(end: End) -> None:
+    """A module that is missing, or params that cannot be read, say nothing of how long a task takes."""
+    lanes = Lanes(Pace(2, SLOTS), None)
+    ran = call(1)
+    ran.ended = ran.started + 5_000_000
+    lanes.took(Claim(1, 1), [ran])
+    lanes.left([ran])
+    learned = lanes.claim(1, SLOTS, ())
+    assert learned is not None
+    for number in range(2, 40):
+        vain = call(number)
+        vain.end = end
+        lanes.took(Claim(1, 1), [vain])
+        lanes.left([vain])
+    assert lanes.claim(1, SLOTS, ()) == learned

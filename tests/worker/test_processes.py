@@ -370,7 +370,7 @@ def test_stop_gives_back_what_has_not_started(queue: JobQueue, tmp_path: Path) -
         wait_until(lambda: queue.stats()["completed"] == 100, "the pace is learned")
         running = Job("long", jobs.wait_for, {"path": str(until)})
         queue.submit_many([running, *[Job("behind", jobs.nothing) for _ in range(50)]])
-        ended(queue, running.id, "running")
+        wait_until(lambda: worker.current_job_id == running.id, "it has started, and is not only claimed")
         worker.stop()
         wait_until(lambda: queue.stats()["running"] == 1, "the others are given back")
         until.touch()

@@ -250,6 +250,12 @@ def let_go(tx: Transaction, ended: Sequence[Settlement]) -> None:
     tx.run("let_go", jobs=listed)
     if tx.value("any_start"):
         _correct_starts(tx, ended)
+    if backs_off := [
+        (one.lease.line, one.backs_off or None, one.due_at)
+        for one in ended
+        if one.backs_off is not None and one.due_at is not None
+    ]:
+        tx.run("back_off", jobs=as_json(backs_off))
     tx.run("open_keys", lines=as_json(list({one.lease.line for one in ended})))
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gigq import ids
 from gigq.errors import GigQError, StoreError
 from gigq.lease import Lease
-from gigq.status import JobStatus
+from gigq.status import JobStatus, heed_stop
 from gigq.store import admission, graph
 from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json, decode_array
@@ -16,8 +16,6 @@ from gigq.store.transaction import Transaction, as_json, decode_array
 _COMPLETED = JobStatus.COMPLETED.value
 _RUNNING = JobStatus.RUNNING.value
 _PENDING = JobStatus.PENDING.value
-_CANCELLED = JobStatus.CANCELLED.value
-CANCELLED = "cancelled while it ran"
 
 _SMALL = 4096
 """Bytes of results that are hardly more than a page."""
@@ -114,14 +112,13 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
 
 
 def _heed_stops(tx: Transaction, batch: Batch) -> None:
-    """A job whose run was asked to stop does not run again, in whatever other way that run has ended meanwhile."""
+    """Let the law hear of runs that were asked to stop, which may have ended in another way before they were told."""
     asked = frozenset(tx.column("stop_requests"))
     if not asked:
         return
     for one in batch.again:
         if one.lease.execution_id in asked:
-            one.status, one.due_at, one.held_by = _CANCELLED, None, None
-            one.error = f"{CANCELLED} ({one.error})" if one.error else CANCELLED
+            one.decide_again(heed_stop)
             batch.badly.append(one)
     batch.again = [one for one in batch.again if one.status == _PENDING]
     batch.differences = batch.count()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from gigq.ids import sought
+from gigq.limits import Setting
 from gigq.store.transaction import as_json, decode_array
 from gigq.store.verbs import Verbs
 
@@ -12,16 +13,6 @@ _COUNTED = 1000
 """Jobs ahead of another in its line that are counted, at most."""
 _FURTHER = 2000
 """Lines, and keys, that one turn of tidying looks at."""
-
-
-class Setting(NamedTuple):
-    """What an operator sets of a limit; what is not among the fields that are set stays as it is."""
-
-    sets_concurrency: bool = False
-    concurrency: int | None = None
-    sets_rate: bool = False
-    amount: int | None = None
-    per: int | None = None
 
 
 class Limits(Verbs):

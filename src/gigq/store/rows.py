@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from gigq.lease import Lease
 from gigq.limits import Share
+from gigq.status import Decision, JobStatus
 from gigq.store.sidecar import Life
 
 
@@ -25,6 +27,25 @@ class Settlement(Struct, array_like=True, gc=False):
     crashes: int = 0
     due_at: int | None = None
     held_by: str | None = None
+    backs_off: str | None = None
+    """The key of the limit that backs off until ``due_at``; empty for all that the job has."""
+
+    def decide_again(self, change: Callable[[Decision], Decision]) -> None:
+        """Let the law think again, of what is only known in the transaction that writes it."""
+        what = change(
+            Decision(
+                JobStatus(self.status),
+                self.run,  # type: ignore[arg-type] # the law's own word
+                self.attempts,
+                self.crashes,
+                self.due_at,
+                self.held_by,
+                self.error,
+            )
+        )
+        self.status, self.run, self.error = what.status.value, what.run, what.error
+        self.attempts, self.crashes = what.attempts, what.crashes
+        self.due_at, self.held_by = what.due_at, what.held_by
 
 
 class WorkerRow(Struct, array_like=True):

@@ -190,6 +190,17 @@ class Sqlite:
         gone = self.file is not None and file_at(self.path) != self.file
         return gone or (self._sidecar is not None and self._sidecar.is_replaced())
 
+    @property
+    def serves_any_thread(self) -> bool:
+        """Whether each thread gets a connection of its own that was opened here."""
+        return self.path is not None and isinstance(self.connection(), Connection)
+
+    def leave_thread(self) -> None:
+        """Let go of what this thread holds: its place in line, and its connections."""
+        self.sidecar.gate.leave_line()
+        if self.path is not None:
+            connections.close_connection(self.path)
+
     def close(self) -> None:
         """Let go of what this process holds beside its connections."""
         sidecar, self._sidecar = self._sidecar, None

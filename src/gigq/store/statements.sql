@@ -626,9 +626,15 @@ SELECT json_group_array(number) FROM (SELECT number FROM limit_key WHERE opens_a
 
 -- name: lines_to_look_at
 -- [line, queue, waits_for, [key, ...]] each: those that something has changed in, and the first few of each queue that
--- wait for one of :keys, in the order of their first jobs.
-WITH RECURSIVE waiting(key, queue) AS (
-    SELECT k.value, (SELECT min(queue) FROM limit_line WHERE waits_for = k.value) FROM json_each(:keys) AS k
+-- wait for one of :keys, in the order of their first jobs; or for a key of those lines, for they were there before.
+WITH RECURSIVE changed(number) AS MATERIALIZED (
+    SELECT number FROM limit_line INDEXED BY limit_line_waits WHERE waits_for = 0
+    ORDER BY queue, head_priority DESC, head_seq LIMIT :limit
+), waiting(key, queue) AS (
+    SELECT k.key, (SELECT min(queue) FROM limit_line WHERE waits_for = k.key) FROM (
+        SELECT value AS key FROM json_each(:keys)
+        UNION SELECT m.key FROM changed CROSS JOIN limit_member AS m ON m.line = changed.number
+    ) AS k
     UNION ALL
     SELECT key, (SELECT min(queue) FROM limit_line WHERE waits_for = key AND queue > waiting.queue)
     FROM waiting WHERE queue IS NOT NULL
@@ -636,10 +642,7 @@ WITH RECURSIVE waiting(key, queue) AS (
 SELECT json_group_array(json_array(l.number, l.queue, l.waits_for, json((
     SELECT json_group_array(m.key) FROM limit_member AS m WHERE m.line = l.number
 )))) FROM (
-    SELECT number FROM (
-        SELECT number FROM limit_line INDEXED BY limit_line_waits WHERE waits_for = 0
-        ORDER BY queue, head_priority DESC, head_seq LIMIT :limit
-    )
+    SELECT number FROM changed
     UNION ALL
     SELECT w.number FROM waiting CROSS JOIN limit_line AS w ON w.number IN (
         SELECT f.number FROM limit_line AS f INDEXED BY limit_line_waits

@@ -25,6 +25,10 @@ class Call:
     result: str | None = None
     """JSON text."""
     error: str | None = None
+    delay: int | None = None
+    """Microseconds until the job runs again, where the run or its policy says so."""
+    backs_off: str | None = None
+    """See control.Control."""
 
     is_async = False
     """Whether it takes a slot for coroutines."""
@@ -59,10 +63,18 @@ class Call:
         """What a runner must know of it."""
         return self.lease
 
-    def ends(self, end: End, ended: int, error: str | None = None, result: str | None = None) -> Call:
+    def ends(
+        self,
+        end: End,
+        ended: int,
+        error: str | None = None,
+        result: str | None = None,
+        delay: int | None = None,
+    ) -> Call:
         """Note how it ended; itself."""
         self.end = end
         self.ended = ended
         self.error = error
         self.result = result
+        self.delay = delay
         return self

@@ -177,7 +177,15 @@ class Child:
         self._runs.pop(run.slot, None)
         self._send(
             wire.Done(
-                run.slot, ended.end, run.started, ended.ended, ended.result, ended.error, run.turned_async
+                run.slot,
+                ended.end,
+                run.started,
+                ended.ended,
+                ended.result,
+                ended.error,
+                run.turned_async,
+                ended.delay,
+                ended.backs_off,
             )
         )
 

@@ -87,7 +87,7 @@ def processes(desk: Desk, concurrency: int, options: Options) -> tuple[Processes
         async_slots=options.async_slots,
         tells_starts=log.worker.isEnabledFor(20),
     )
-    pace = Pace(concurrency, concurrency * CALLS)
+    pace = Pace(concurrency, concurrency * CALLS + CALLS)  # what an exchange brings need not wait for a child
     coroutine_pace = Pace(concurrency * options.async_slots, concurrency * CALLS)
     executor = Processes(
         concurrency,

@@ -74,11 +74,11 @@ class Deliveries:
         """All that is to be delivered; :meth:`delivered` says that it was."""
         return self._rows
 
-    def delivered(self, ended: list[Call]) -> None:
-        """They are stored, and some calls are over."""
-        if self._rows:
-            self._rows = []
-            self._size = 0
+    def delivered(self, count: int, ended: list[Call]) -> None:
+        """The first so many are stored, and some calls are over."""
+        if count:
+            self._size -= sum(_ROW + len(row.text) for row in self._rows[:count])
+            del self._rows[:count]
             self._next = self._clock.monotonic() + EVERY
         if self._parts:
             for call in ended:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from gigq.status import NOT_BEGUN
 from gigq.store.exchange import Claim
 from gigq.worker.calls import Call
 from gigq.worker.pace import Pace, Task, task_of
@@ -114,6 +115,6 @@ class Lanes:
 
 
 def _learn(lane: _Lane, calls: list[Call]) -> None:
-    ran = [call for call in calls if call.started and call.end != "unstarted"]
+    ran = [call for call in calls if call.started and call.end not in NOT_BEGUN]
     if ran:
         lane.pace.learn(ran)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 from collections import deque
 from collections.abc import Callable, Collection
 
@@ -13,34 +12,31 @@ from gigq.clock import Clock
 from gigq.errors import StoreBusy, StoreError, StoreReplaced, WorkerFailed
 from gigq.lease import Lease
 from gigq.store import Store
-from gigq.store.rows import Peek, Settlement
+from gigq.store.rows import Exchanged, Peek, Settlement
 from gigq.worker import settling
 from gigq.worker.calls import Call
 from gigq.worker.deliveries import Deliveries
+from gigq.worker.exchanges import PATIENCE, Exchanges, Order
 from gigq.worker.executors import Executor
 from gigq.worker.lanes import Lanes
 from gigq.worker.seat import Seat
 from gigq.worker.upkeep import Upkeep
 from gigq.worker.waker import Waker
 
-_PATIENCE = 0.05
-"""Seconds the loop stands at the gate itself; then a helper stands in line, and the loop goes on."""
 _HOARDING = 100_000_000
 """Nanoseconds without an end after which what waits goes back to the queue."""
-_BYTES = 64 * 1024 * 1024
-"""Of results in one transaction."""
 _LAST_WORD = 1.0
 """Seconds the loop waits for the gate when its grace is over."""
 _SOLO_PATIENCE = 1_000_000_000
 """Nanoseconds that a call which must run alone waits for the others to end."""
 _SOLO_AGAIN = 2_000_000
 """Microseconds until it may be claimed again."""
-_TROUBLE = 1.0
-"""Seconds between two tries while the database cannot be written."""
 _CHECK_EVERY = 50_000_000
 """Nanoseconds between two looks for timeouts and for runs that are asked to stop, while there is no rest."""
 _STOPS_APART = 20_000_000
 """Nanoseconds between two looks for runs that are asked to stop, however often the bell rings."""
+_BESIDE = 0.002
+"""Seconds between two looks at the executor while an exchange goes on beside the loop: what ends comes in batches."""
 
 
 class Loop:
@@ -60,11 +56,13 @@ class Loop:
         should_stop: Callable[[], float | None],
         on_missing: Callable[[Lease, str], None],
         missing: Collection[tuple[str, str, str | None]],
+        beside: bool,
     ) -> None:
         """Args:
         should_stop: None to go on; else the seconds that are left for what is running (inf: as long as it takes).
         on_missing: told of a job whose function this worker does not have.
         missing: all of these functions so far.
+        beside: whether exchanges may go on in a thread of their own; see Exchanges.
         """
         self._store = store
         self._seat = seat
@@ -79,7 +77,7 @@ class Loop:
         self._missing = missing
         self._open: dict[int, Call] = {}
         """Every claimed run that is not settled, by the number of its job."""
-        self._ended: list[Settlement] = []
+        self._exchanges = Exchanges(store, clock, seat.worker_id, waker.wake, beside=beside)
         self._deliveries = Deliveries(clock)
         self._solo: deque[Call] = deque()
         """Those whose process has died before: each runs with nothing beside it, so that an innocent clears its name."""
@@ -92,11 +90,6 @@ class Loop:
         self._rang = False
         self._next_due: int | None = None
         self._last_progress = clock.monotonic()
-        self._trouble: StoreError | None = None
-        self._trouble_until = 0
-        self._later = False
-        """Whether there was more than one transaction should carry, and the last one was written."""
-        self._wait = _PATIENCE
         self._is_winding_up = False
 
     def run(self) -> bool:
@@ -111,6 +104,8 @@ class Loop:
         except WorkerFailed:
             self._let_go()
             raise
+        finally:
+            self._exchanges.close()
 
     def _let_go(self) -> None:
         """The executor cannot go on: what it had goes back at once, as far as the database can be written."""
@@ -128,13 +123,14 @@ class Loop:
             if self._upkeep.is_due():
                 self._do_upkeep()
             self._exchange(stopping=left is not None)
-            while left is not None and left <= 0 and self._later:
+            while left is not None and left <= 0 and self._exchanges.has_more:
                 self._exchange(stopping=True)
             if left is not None and (left <= 0 or not self._open):
-                for settlement in self._ended:  # whoever rescues these runs is not to charge them for our end
+                unsaid = self._exchanges.ended
+                for settlement in unsaid:  # whoever rescues these runs is not to charge them for our end
                     call = self._open[settlement.lease.seq]
                     self._seat.marks.finish(call.slot, call.key)
-                return not self._ended
+                return not unsaid
             self._sleep()
 
     @property
@@ -162,25 +158,23 @@ class Loop:
     def _end(self, calls: list[Call], settlements: list[Settlement]) -> None:
         """Calls have left the executor; their ends wait for the next exchange."""
         self._lanes.left(calls)
-        self._ended += settlements
+        self._exchanges.ended += settlements
 
     def _let_retry_go(self, call: Call) -> None:
-        if call.lease.attempts + 1 < call.lease.max_attempts:
-            due_at = self._clock.now() + call.lease.retry_delay if call.lease.retry_delay else None
+        retry = settling.overdue(call.lease, self._clock.now(), None, thread_goes_on=False)
+        if retry.status == "pending":
             try:
-                with self._store.engine.hurried(_PATIENCE):
-                    self._store.hasten(call.lease, due_at)
+                with self._store.engine.hurried(PATIENCE):
+                    self._store.hasten(call.lease, retry.due_at)
             except StoreError:
                 return  # it goes by itself when its time comes
             self._lanes.look()
 
-    def _give_back(self, calls: list[Call], due_at: int | None = None) -> None:
-        """Let others have calls that have not started."""
+    def _give_back(self, calls: list[Call], delay: int | None = None) -> None:
+        """Let others have calls that have not started; in ``delay`` microseconds, if not at once."""
         now = self._clock.now()
-        settlements = [settling.decide(call.lease, "unstarted", now, started_at=None) for call in calls]
-        for settlement in settlements:
-            settlement.due_at = due_at
-        self._end(calls, settlements)
+        ends = [settling.decide(call.lease, "unstarted", now, started_at=None, delay=delay) for call in calls]
+        self._end(calls, ends)
 
     def _take_solo(self) -> list[Call]:
         taken, self._solo = list(self._solo), deque()
@@ -195,7 +189,8 @@ class Loop:
         if left <= 0:
             self._executor.end_now()
             self._collect()
-            self._wait, self._trouble = _LAST_WORD, None
+            self._exchanges.wait = _LAST_WORD
+            self._exchanges.try_at_once()
 
     # -- what runs ---------------------------------------------------------------------------------------------
 
@@ -208,7 +203,7 @@ class Loop:
         self._rang = False
         if self._solo and now - self._solo_since > _SOLO_PATIENCE:
             # Others are busy for longer: do not hold up everything for it, and let another worker have it.
-            self._give_back(self._take_solo(), self._clock.now() + _SOLO_AGAIN)
+            self._give_back(self._take_solo(), _SOLO_AGAIN)
         if now - self._last_progress > _HOARDING and self._executor.waiting():
             self._lanes.slow_down(now - self._last_progress)
             self._give_back(self._executor.give_back())
@@ -231,7 +226,7 @@ class Loop:
 
     def _stop_cancelled(self) -> None:
         try:
-            with self._store.engine.hurried(_PATIENCE):
+            with self._store.engine.hurried(PATIENCE):
                 asked = self._store.stop_requests()
         except StoreReplaced:
             raise
@@ -250,7 +245,7 @@ class Loop:
                 "The worker has stopped; what it was running will be rescued if the file comes back."
             )
         try:
-            with self._store.engine.hurried(_PATIENCE):
+            with self._store.engine.hurried(PATIENCE):
                 if self._upkeep.run_once(self._seat.number):
                     self._lanes.look()
         except StoreReplaced:
@@ -258,49 +253,57 @@ class Loop:
         except StoreBusy:
             return  # the next turn comes soon
         except StoreError as error:
-            self._in_trouble(error)
+            self._exchanges.in_trouble(error)
 
     # -- exchange ----------------------------------------------------------------------------------------------
 
     def _exchange(self, *, stopping: bool) -> None:
-        if self._trouble is not None and self._clock.monotonic() < self._trouble_until:
-            return
+        exchanges = self._exchanges
+        claimed: list[Call] = []
+        if exchanges.is_under_way:
+            if not stopping and not exchanges.is_answered:
+                return
+            claimed = self._finish_exchange()
+            if stopping:
+                self._give_back(claimed)
+                claimed = []
+        # The next one first, so that the database has work while what was claimed is dispatched.
+        if self._begin_exchange(stopping=stopping) and exchanges.is_answered:
+            claimed += self._finish_exchange()
+        if claimed:
+            self._dispatch(claimed)
+
+    def _begin_exchange(self, *, stopping: bool) -> bool:
+        """Whether there was anything to exchange."""
+        exchanges = self._exchanges
+        if not exchanges.may_try:
+            return False
         claim = None
         if not stopping and self._can_claim():
             claim = self._lanes.claim(self._seat.number, self._seat.free, self._missing)
         hurried = self._deliveries.seconds_left() == 0
-        if not self._ended and not hurried and not (claim and self._may_claim()):
-            return
-        ended, later = _first_bytes(self._ended)
-        self._later = False
-        try:
-            done = self._store.exchange(
-                ended,
-                claim,
-                self._clock.now(),
-                said=self._deliveries.rows(),
-                wait=self._wait,
-                when_free=self._waker.wake,
-            )
-        except StoreReplaced:
-            raise
-        except StoreBusy:
-            return  # the outcomes are kept; woken when the turn has come
-        except StoreError as error:
-            self._in_trouble(error)
-            return
-        self._trouble = None
-        self._ended, self._later = later, bool(later)
-        self._after(ended, done.lost, done.refused)
-        calls = self._seat.calls(done.claimed)
-        if claim is not None:
-            self._lanes.took(claim, calls)
-            if done.more:
+        if not exchanges.ended and not hurried and not (claim and self._may_claim()):
+            return False
+        exchanges.begin(claim, self._deliveries.rows(), here=stopping)
+        return True
+
+    def _finish_exchange(self) -> list[Call]:
+        """What was claimed."""
+        written = self._exchanges.finish()
+        if written is None:
+            return []
+        order, answer = written
+        self._after(order, answer)
+        calls = self._seat.calls(answer.claimed)
+        self._open.update([(call.lease.seq, call) for call in calls])
+        if order.claim is not None:
+            self._lanes.took(order.claim, calls)
+            if answer.more:
                 self._lanes.look()
             self._next_due = None
             if not self._lanes.looks() and (found := self._peek()):
                 self._next_due = found.next_due
-        self._dispatch(calls)
+        return calls
 
     def _can_claim(self) -> bool:
         """Whether what is claimed could start, and has a slot for its mark."""
@@ -327,22 +330,23 @@ class Loop:
     def _peek(self) -> Peek | None:
         """None while the database cannot be read; then it is tried again."""
         try:
-            with self._store.engine.hurried(_PATIENCE):
+            with self._store.engine.hurried(PATIENCE):
                 return self._store.peek()
         except StoreReplaced:
             raise
         except StoreBusy:
             pass
         except StoreError as error:
-            self._in_trouble(error)
+            self._exchanges.in_trouble(error)
         self._lanes.look()
         return None
 
-    def _after(self, ended: list[Settlement], lost: list[Settlement], refused: list[Settlement]) -> None:
+    def _after(self, order: Order, answer: Exchanged) -> None:
+        ended, lost, refused = order.ended, answer.lost, answer.refused
         take = self._open.pop
         over = [take(settlement.lease.seq) for settlement in ended]
         self._seat.settled(over)
-        self._deliveries.delivered(over)
+        self._deliveries.delivered(len(order.said), over)
         if self._alone is not None and self._alone in over:
             self._alone = None
         late = {one.lease.seq for one in lost}
@@ -361,7 +365,6 @@ class Loop:
 
     def _dispatch(self, claimed: list[Call]) -> None:
         calls = claimed
-        self._open.update([(call.lease.seq, call) for call in claimed])
         if not self._executor.isolates and any(call.lease.crashes for call in claimed):
             calls = [call for call in claimed if not call.lease.crashes]
             self._solo.extend(call for call in claimed if call.lease.crashes)
@@ -373,18 +376,13 @@ class Loop:
             self._last_progress = self._clock.monotonic()
             self._executor.dispatch(calls)
 
-    def _in_trouble(self, error: StoreError) -> None:
-        """Claiming pauses, outcomes are held (as many as were claimed, no more), and it is tried again."""
-        if self._trouble is None:
-            log.worker_waits_for_store(self._seat.worker_id, error)
-            print(f"gigq: {error}", file=sys.stderr, flush=True)
-        self._trouble = error
-        self._trouble_until = self._clock.monotonic() + int(_TROUBLE * 1e9)
-
     # -- sleep -------------------------------------------------------------------------------------------------
 
     def _sleep(self) -> None:
-        if not self._trouble and self._can_claim() and self._lanes.looks():
+        if self._exchanges.is_under_way:
+            self._exchanges.pause(_BESIDE)
+            return
+        if not self._exchanges.is_in_trouble and self._can_claim() and self._lanes.looks():
             return
         seconds = self._seconds()
         if seconds > 0 and self._executor.sleeping(True) and self._waker.sleep(seconds):
@@ -395,11 +393,11 @@ class Loop:
     def _seconds(self) -> float:
         """Until something is due: a retry, a timeout, the upkeep, the polling net, the end of the grace."""
         left = min(self._upkeep.seconds_left(), self._polling, self._executor.next_check())
-        if self._next_due is not None and not self._trouble and self._lanes.has_room():
+        if self._next_due is not None and not self._exchanges.is_in_trouble and self._lanes.has_room():
             left = min(left, (self._next_due - self._clock.now()) / 1e6)
         said = self._deliveries.seconds_left()
         if said is not None:
-            left = min(left, max(said, _PATIENCE if self._trouble else 0.0))
+            left = min(left, max(said, PATIENCE if self._exchanges.is_in_trouble else 0.0))
         now = self._clock.monotonic()
         running = self._executor.running()
         for call in running:
@@ -407,20 +405,9 @@ class Loop:
                 left = min(left, (call.started + call.lease.timeout * 1000 - now) / 1e9)
         if self._executor.waiting():
             left = min(left, (self._last_progress + _HOARDING - now) / 1e9)
-        if len(running) < len(self._open) - len(self._ended) or (
-            self._ended or (running and self._should_stop() is not None)
+        unsaid = self._exchanges.ended
+        if len(running) < len(self._open) - len(unsaid) or (
+            unsaid or (running and self._should_stop() is not None)
         ):
-            left = min(left, _PATIENCE)  # not all starts are known, or there is something to be told
+            left = min(left, PATIENCE)  # not all starts are known, or there is something to be told
         return max(0.0, left) if math.isfinite(left) else 1.0
-
-
-def _first_bytes(settlements: list[Settlement]) -> tuple[list[Settlement], list[Settlement]]:
-    """Split off what is more than one transaction should carry."""
-    total = 0
-    if sum([len(one.result) for one in settlements if one.result is not None]) <= _BYTES:
-        return settlements, []
-    for place, settlement in enumerate(settlements):
-        total += len(settlement.result or "")
-        if total > _BYTES and place:
-            return settlements[:place], settlements[place:]
-    return settlements, []

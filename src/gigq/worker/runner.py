@@ -11,6 +11,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from gigq import binding, callables, codec
 from gigq.clock import Clock
+from gigq.control import Control, Verdict, verdict_of
 from gigq.errors import FunctionUnavailable, InvalidValue, StoreError
 from gigq.lease import START_WITHIN, Lease
 from gigq.marks import Marks
@@ -74,6 +75,10 @@ class Ended(NamedTuple):
     result: str | None = None
     error: str | None = None
     value: Any = None
+    delay: int | None = None
+    """Microseconds until the job runs again, where it says so itself."""
+    backs_off: str | None = None
+    """See control.Control."""
 
 
 class Runner(Generic[R]):
@@ -236,7 +241,20 @@ class Runner(Generic[R]):
             return Ended("unstarted", self._monotonic())
         if issubclass(type(error), FunctionUnavailable):
             return Ended("unavailable", self._monotonic(), error=str(error))
-        return Ended("raised", self._monotonic(), error=describe.error(error))
+        ended = self._monotonic()
+        verdict = self._verdict(error)
+        told = describe.error(error) + verdict.note
+        return Ended(verdict.end, ended, error=told, delay=verdict.delay, backs_off=verdict.backs_off)
+
+    def _verdict(self, error: BaseException) -> Verdict:
+        """What it means for the job; one that resists is an error like any other."""
+        try:
+            if issubclass(type(error), Control):
+                return verdict_of(error)  # type: ignore[arg-type]
+        except BaseException as worse:
+            if self._is_the_users(worse):
+                raise
+        return Verdict()
 
     def _is_the_users(self, error: BaseException) -> bool:
         """Whether it is Ctrl-C, which in the main thread is the user's and not the job's."""

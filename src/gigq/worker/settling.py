@@ -5,15 +5,12 @@ from __future__ import annotations
 from gigq import log
 from gigq.clock import SECOND
 from gigq.lease import Lease
-from gigq.status import NOT_BEGUN, End, JobStatus, settle
-from gigq.store import exchange
+from gigq.status import CANCELLED, NOT_BEGUN, End, JobStatus, settle
 from gigq.store.rows import Settlement
 from gigq.worker.calls import Call
 
-_PENDING = JobStatus.PENDING
 _GOOD_STATUS = JobStatus.COMPLETED.value
 _GOOD_RUN = "completed"
-CANCELLED = exchange.CANCELLED
 
 
 def returned(lease: Lease, started_at: int | None, ended_at: int, result: str | None) -> Settlement:
@@ -26,17 +23,17 @@ def of(call: Call, offset: int) -> Settlement:
     lease = call.lease
     ended_at = call.ended // 1000 + offset
     started_at = call.started // 1000 + offset if call.started else None
-    end = call.end if call.asked is None else _asked(call)
+    end, error, delay = call.end, call.error, call.delay
+    if call.asked is not None and (end := _asked(call)) == call.asked:
+        error, delay = _why_asked(call), None
     if end == "returned":
         return returned(lease, started_at, ended_at, call.result)
     if end in NOT_BEGUN:
-        return decide(lease, end, ended_at, started_at=None, error=call.error)
-    error = call.error
-    if end == "timeout":
-        error = with_place(timeout_error(lease), error)
-    elif end == "cancelled":
-        error = CANCELLED
-    return decide(lease, end, ended_at, started_at=started_at, error=error)
+        started_at = None
+    settlement = decide(lease, end, ended_at, started_at=started_at, error=error, delay=delay)
+    if end == "snoozed":
+        settlement.backs_off = call.backs_off
+    return settlement
 
 
 def _asked(call: Call) -> End:
@@ -54,9 +51,15 @@ def _asked(call: Call) -> End:
     return call.asked
 
 
-def with_place(told: str, error: str | None) -> str:
-    """What happened, and where the function was: the traceback of the exception that asked it to stop."""
-    _, _, traceback = (error or "").partition("\n\n")
+def _why_asked(call: Call) -> str | None:
+    """What the error says of a call that has stopped because it was asked to."""
+    if call.asked == "cancelled":
+        return CANCELLED
+    if call.asked != "timeout":
+        return call.error
+    # Where the function was: the traceback of the exception that asked it.
+    _, _, traceback = (call.error or "").partition("\n\n")
+    told = timeout_error(call.lease)
     return f"{told}\n\n{traceback}" if traceback.startswith("Traceback") else told
 
 
@@ -68,9 +71,10 @@ def decide(
     started_at: int | None,
     ended_at: int | None = None,
     error: str | None = None,
+    delay: int | None = None,
 ) -> Settlement:
     """The settlement of a run; times in microseconds UTC, ``started_at`` None if it never started."""
-    what = settle(end, lease, now, error, lease.module)
+    what = settle(end, lease, now, error, lease.module, delay)
     return Settlement(
         lease,
         what.status.value,
@@ -92,10 +96,8 @@ def timeout_error(lease: Lease) -> str:
 
 def overdue(lease: Lease, now: int, started_at: int | None, *, thread_goes_on: bool) -> Settlement:
     """A run past its timeout; with ``thread_goes_on`` its retry waits for the thread, at most another timeout."""
-    settlement = decide(lease, "timeout", now, started_at=started_at, error=timeout_error(lease))
-    if thread_goes_on and settlement.status == _PENDING.value:
-        settlement.due_at = now + max(lease.retry_delay, lease.timeout or 0)
-    return settlement
+    delay = max(lease.retry_delay, lease.timeout or 0) if thread_goes_on else None
+    return decide(lease, "timeout", now, started_at=started_at, error=timeout_error(lease), delay=delay)
 
 
 def announce(settlement: Settlement, worker_id: str) -> None:
@@ -117,6 +119,13 @@ def announce(settlement: Settlement, worker_id: str) -> None:
     elif settlement.run == "timeout":
         log.timed_out(lease.id, lease.name, attempt, worker_id, (lease.timeout or 0) / SECOND)
     elif settlement.run == "failed" and settlement.status == "pending":
-        log.will_retry(lease.id, lease.name, attempt, worker_id, error, lease.retry_delay / SECOND)
+        log.will_retry(lease.id, lease.name, attempt, worker_id, error, _delay(settlement))
+    elif settlement.run == "snoozed":
+        log.snoozed(lease.id, lease.name, attempt, worker_id, _delay(settlement))
     elif settlement.run == "failed":
         log.failed(lease.id, lease.name, attempt, worker_id, error)
+
+
+def _delay(settlement: Settlement) -> float:
+    """Seconds until another run."""
+    return ((settlement.due_at or settlement.ended_at) - settlement.ended_at) / SECOND

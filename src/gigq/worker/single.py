@@ -9,7 +9,7 @@ from gigq import codec, log
 from gigq.clock import Clock
 from gigq.errors import StoreError, StoreReplaced
 from gigq.lease import Lease
-from gigq.status import NOT_BEGUN, End, JobStatus
+from gigq.status import JobStatus
 from gigq.store.extension import end_claim
 from gigq.store.rows import Settlement
 from gigq.worker import settling
@@ -139,7 +139,7 @@ class Single:
                 call.abandoned = True
             try:
                 with self._desk.store.engine.hurried(_LAST_WORD):
-                    self._write(self._settlement(call, "stopped", error="stopped by the end of its worker"))
+                    self._write(self._stopped(call, "stopped by the end of its worker"))
             except StoreError:
                 self._desk.seat().marks.finish(
                     call.slot, call.key
@@ -175,7 +175,7 @@ class Single:
             ):
                 ended = self._desk.runner().run(call, wait_in_own_loop)
         except KeyboardInterrupt:
-            self._write(self._settlement(call, "stopped", error="KeyboardInterrupt: stopped by its user"))
+            self._write(self._stopped(call, "KeyboardInterrupt: stopped by its user"))
             raise
         self._settle(call, ended)
 
@@ -187,7 +187,7 @@ class Single:
                 self._deliveries.add(self._desk.notes.take())
             if said := self._deliveries.rows():
                 store.exchange([], None, self._clock.now(), said=said)
-                self._deliveries.delivered([])
+                self._deliveries.delivered(len(said), [])
         if call.asked is None and call.lease.lease in store.stop_requests():
             call.asked = "cancelled"
             if (cancel := call.cancel) is not None:
@@ -203,10 +203,9 @@ class Single:
             return
         if ended.end == "unavailable":
             self._desk.tell_missing(call.lease, ended.error or "")
-        end, error = ended.end, ended.error
-        if end == "raised" and call.asked == "cancelled":
-            end, error = "cancelled", settling.CANCELLED
-        settlement = self._settlement(call, end, error=error)
+        call.backs_off = ended.backs_off
+        call.ends(ended.end, ended.ended, ended.error, ended.result, ended.delay)
+        settlement = settling.of(call, self._clock.now() - self._clock.monotonic() // 1000)
         if settlement.status in (JobStatus.PENDING.value, JobStatus.CANCELLED.value):
             self._write(settlement)
             return
@@ -215,9 +214,9 @@ class Single:
             call.lease.id, call.lease.lease, status, result=ended.value, error=settlement.error
         )
 
-    def _settlement(self, call: Call, end: End, *, error: str | None) -> Settlement:
-        started_at = None if end in NOT_BEGUN else self._started_at(call)
-        return settling.decide(call.lease, end, self._clock.now(), started_at=started_at, error=error)
+    def _stopped(self, call: Call, error: str) -> Settlement:
+        started_at = self._started_at(call)
+        return settling.decide(call.lease, "stopped", self._clock.now(), started_at=started_at, error=error)
 
     def _started_at(self, call: Call) -> int:
         return self._clock.now() - (self._clock.monotonic() - call.started) // 1000
@@ -230,7 +229,7 @@ class Single:
                     self._deliveries.add(self._desk.notes.take())
                 said = self._deliveries.rows()
                 done = self._desk.store.exchange([settlement], None, self._clock.now(), said=said)
-                self._deliveries.delivered([])
+                self._deliveries.delivered(len(said), [])
         except StoreReplaced:
             raise
         except StoreError:
@@ -252,6 +251,6 @@ class Single:
         )
 
     def _let_retry_go(self, lease: Lease) -> None:
-        if lease.attempts + 1 < lease.max_attempts:
-            due_at = self._clock.now() + lease.retry_delay if lease.retry_delay else None
-            self._desk.store.hasten(lease, due_at)
+        retry = settling.overdue(lease, self._clock.now(), None, thread_goes_on=False)
+        if retry.status == JobStatus.PENDING.value:
+            self._desk.store.hasten(lease, retry.due_at)

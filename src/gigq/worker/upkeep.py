@@ -7,6 +7,7 @@ from gigq.store import Store
 from gigq.store.rows import Settlement
 from gigq.worker import settling
 from gigq.worker.chores import imports
+from gigq.worker.chores.limits import Tidying
 from gigq.worker.chores.rescue import Rescue
 
 _EVERY = 1_000_000_000
@@ -23,6 +24,7 @@ class Upkeep:
         self._worker_id = worker_id
         self._missing = missing
         self.rescue = Rescue(store, clock)
+        self._tidying = Tidying(store, clock)
         self._next = clock.monotonic()
         self._imports_next = clock.monotonic()
 
@@ -43,6 +45,7 @@ class Upkeep:
         self._store.forget_stops()
         self.announce(settled)
         released = self.look_after_imports()
+        self._tidying.run()
         return bool(settled or released)
 
     def look_after_imports(self) -> int:

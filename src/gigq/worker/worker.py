@@ -309,6 +309,7 @@ class Worker:
             should_stop=self._grace_left,
             on_missing=self._desk.tell_missing,
             missing=self._desk.missing,
+            beside=executor.isolates and store.engine.serves_any_thread,
         )
         try:
             with capture.capturing():

@@ -47,6 +47,7 @@ SELECT
     j.max_crashes AS max_crashes,
     j.parents_left AS parents_left,
     j.held_by AS held_by,
+    (SELECT n.name FROM limit_line AS n WHERE n.number = j.line) AS limits,
     j.seq AS seq
 FROM job AS j;
 

@@ -9,6 +9,7 @@ from gigq import ids
 from gigq.clock import SECOND, Clock
 from gigq.lease import Lease
 from gigq.marks import Mark
+from gigq.status import CANCELLED
 from gigq.store import Store
 from gigq.store.rows import Settlement, WorkerRow
 from gigq.store.sidecar import Sidecar
@@ -61,7 +62,7 @@ class Rescue:
         mark = marks.get(ids.mark_key(lease.lease))
         if lease.execution_id in asked:
             started_at = None if mark is None else self._wall(mark.started)
-            return settling.decide(lease, "cancelled", now, started_at=started_at, error=settling.CANCELLED)
+            return settling.decide(lease, "cancelled", now, started_at=started_at, error=CANCELLED)
         if mark is None:
             return settling.decide(lease, "unstarted", now, started_at=None)
         started_at = self._wall(mark.started)

@@ -294,6 +294,9 @@ class Processes:
         call.ended = done.ended
         call.result = done.result
         call.error = done.error
+        if done.delay is not None:
+            call.delay = done.delay
+            call.backs_off = done.backs_off
         self._ended.append(call)
 
     def _hear_other(self, child: Process, message: wire.ToParent) -> None:

@@ -141,7 +141,7 @@ BAD_JOBS: list[tuple[Limit | list[Limit], str]] = [
 def test_what_cannot_be_applied_is_refused_at_submit_and_nothing_is_written(
     queue: JobQueue, limit: Limit | list[Limit], told: str
 ) -> None:
-    params = {
+    params: dict[str, Any] = {
         "page": {},
         "nothing": None,
         "empty": "",

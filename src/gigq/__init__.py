@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gigq.control import Cancel, Fail, Retry, Snooze
+from gigq.control import Cancel, Fail, RateLimited, Retry, Snooze
 from gigq.errors import (
     DependencyCycle,
     DuplicateJob,

@@ -37,7 +37,16 @@ KEYS = {
     "retry_delay",
     "retry_after",
 }
-OURS = {"queue", "on_parent_failure", "crashes", "max_crashes", "parents_left", "held_by", "progress"}
+OURS = {
+    "queue",
+    "on_parent_failure",
+    "crashes",
+    "max_crashes",
+    "parents_left",
+    "held_by",
+    "progress",
+    "limits",
+}
 EXECUTION = {"id", "job_id", "worker_id", "status", "started_at", "completed_at", "result", "error"}
 
 

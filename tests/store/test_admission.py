@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from clocks import TurnedClock
 from limited import assert_limits_are_sound, limited, share
-from stores import Hands, new_job
+from stores import Hands, Kind, new_job
 
 from gigq.clock import SECOND
 from gigq.lease import START_WITHIN, Lease
@@ -22,6 +22,12 @@ def ids(leases: list[Lease]) -> list[str]:
 
 def held(hands: Hands) -> dict[str, str | None]:
     return dict(hands.sql("SELECT id, held_by FROM job WHERE status = 'pending'"))
+
+
+@pytest.fixture
+def kind() -> Kind:
+    """The statements are the same on every kind of store; random histories go to files too."""
+    return "memory"
 
 
 @pytest.fixture(autouse=True)

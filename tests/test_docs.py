@@ -68,14 +68,19 @@ def test_a_worker_in_python_stops_what_runs_too_long(tmp_path: Path) -> None:
     assert run(tmp_path, "stops.py") == "timeout\n"
 
 
-RETRIES = (ROOT / "docs" / "retries.md").read_text("utf-8")
+PRINTING = ("retries", "limits")
+"""Pages whose scripts print what the text block after them says."""
 
 
-@pytest.mark.parametrize("name", re.findall(r"```python\n# (\S+\.py)\n", RETRIES))
-def test_the_page_on_retries_prints_what_it_says(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text(_script(RETRIES, name))
-    shown = RETRIES.partition(f"# {name}\n")[2].partition("```text\n")[2].partition("```")[0]
-    assert run(tmp_path, name) == shown
+@pytest.mark.parametrize("page", PRINTING)
+def test_a_page_prints_what_it_says(tmp_path: Path, page: str) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
+    names = re.findall(r"```python\n# (\S+\.py)\n", text)
+    assert names
+    for name in names:
+        (tmp_path / name).write_text(_script(text, name))
+        shown = text.partition(f"# {name}\n")[2].partition("```text\n")[2].partition("```")[0]
+        assert run(tmp_path, name) == shown
 
 
 def _script(document: str, name: str) -> str:

@@ -5,8 +5,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-# One process for each core; -n 0 in ARGS (the last word counts) runs the tests in this one, as pytest by itself does.
-SHARED = -n logical --dist worksteal
+# One process more than there are cores; -n 0 in ARGS (the last word counts) runs the tests in one, as pytest by itself does.
+SHARED = -n auto --dist worksteal
 
 .PHONY: demo test check check-all bench bench-full torture format clean
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import pytest
 from clocks import TurnedClock
 from hypothesis import settings
+from stores import KINDS, Hands, Kind, assert_sound, open_kind
 
 from gigq import JobQueue, Worker, close_connections
+from gigq.store import Store
+from gigq.worker import upkeep
 
 MakeWorker = Callable[..., Worker]
 
@@ -56,10 +60,22 @@ def worker(queue: JobQueue, make_worker: MakeWorker) -> Worker:
     return make_worker(queue)
 
 
+@pytest.fixture
+def frequent_upkeep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers in this process do the housekeeping twenty times a second."""
+    monkeypatch.setattr(upkeep, "_EVERY", 50_000_000)
+
+
 @pytest.fixture(autouse=True)
 def _close() -> Iterator[None]:
     yield
     close_connections()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of a test is waiting for what takes its time by nature."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(wrapper=True)
@@ -78,3 +94,25 @@ def _encodable(value: Any) -> Any:
             return type(value)(map(_encodable, value))
         case _:
             return value
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    made: Kind = request.param
+    return made
+
+
+@pytest.fixture
+def store(kind: Kind, tmp_path: Path) -> Iterator[Store]:
+    """An empty store."""
+    opened = open_kind(kind, tmp_path)
+    yield opened
+    opened.engine.close()
+
+
+@pytest.fixture
+def hands(store: Store, clock: TurnedClock) -> Iterator[Hands]:
+    """Hands on it; afterwards it must be sound."""
+    made = Hands(store, clock)
+    yield made
+    assert_sound(made)

@@ -27,6 +27,7 @@ from gigq.job import Job
 from gigq.limits import Limit
 from gigq.log import setup_logging
 from gigq.queue import JobQueue
+from gigq.retry import Exponential
 from gigq.status import JobStatus
 from gigq.task import TaskWrapper, task
 from gigq.workflow import Workflow
@@ -57,6 +58,7 @@ __all__ = [
     "Cancel",
     "DependencyCycle",
     "DuplicateJob",
+    "Exponential",
     "Fail",
     "FunctionUnavailable",
     "GigQError",

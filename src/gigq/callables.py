@@ -144,9 +144,14 @@ def _import(module: str) -> ModuleType:
         raise
 
 
+def is_typed(script: str | None) -> bool:
+    """Whether it is no script, but what was typed into an interpreter."""
+    return script is not None and script.startswith("process:")
+
+
 def is_own_main(script: str) -> bool:
     """Whether it is the script, or the interpreter, of this process."""
-    if script.startswith("process:"):
+    if is_typed(script):
         return script == _this_process()
     path = getattr(sys.modules["__main__"], "__file__", None)
     return path is not None and os.path.realpath(path) == script
@@ -155,8 +160,14 @@ def is_own_main(script: str) -> bool:
 def _load_main(script: str | None) -> ModuleType:
     if script is None or is_own_main(script):
         return sys.modules["__main__"]
-    if script.startswith("process:"):
-        raise FunctionUnavailable("it was typed into an interpreter that is not this process", "__main__")
+    if is_typed(script):
+        pid = script.rpartition(":")[2]
+        raise FunctionUnavailable(
+            f"it was typed into the interpreter of process {pid} (python -c, a notebook, a prompt), and no other process "
+            "has it. A worker in threads of that process can run it, Worker(..., executor='thread'); with child "
+            "processes, or elsewhere, put it into a module",
+            "__main__",
+        )
     with _scripts_lock:
         if script not in _scripts:
             _scripts[script] = _load_script(script)

@@ -215,7 +215,14 @@ def _held(queue: JobQueue) -> Iterator[Finding]:
     for held in inspection.held(queue._store, _HELD_SHOWN):
         kind, _, module = held.held_by.partition(":")
         since = f" since {to_iso(held.since)}" if held.since else ""
-        if kind == "import":
+        if kind == "import" and module == "__main__":
+            yield Finding(
+                "warn",
+                "held",
+                f"waiting{since} for a worker that has their script, or where they were typed: {_jobs(held.jobs)}",
+                "'gigq list' names them, and 'gigq status' says which",
+            )
+        elif kind == "import":
             yield Finding(
                 "warn",
                 "held",

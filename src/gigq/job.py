@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from gigq import ids, limits
+from gigq import ids, limits, queues, timing
+from gigq import retry as retrying
 from gigq.callables import bare
 from gigq.clock import SYSTEM, is_seconds, to_iso
 from gigq.errors import InvalidJob
@@ -35,6 +36,14 @@ class Job:
         *,
         on_parent_failure: OnParentFailure = "cancel",
         max_crashes: int = MAX_CRASHES,
+        retry: retrying.Policy | None = None,
+        retry_on: retrying.Errors | None = None,
+        fail_on: retrying.Errors | None = None,
+        queue: str = queues.DEFAULT,
+        run_at: timing.Moment | None = None,
+        delay: timing.Duration | None = None,
+        expires: timing.Duration | timing.Moment | None = None,
+        deadline: timing.Duration | timing.Moment | None = None,
         limit: Limit | Sequence[Limit] | None = None,
     ) -> None:
         """
@@ -56,6 +65,18 @@ class Job:
             on_parent_failure: What happens when a parent ends badly: ``"cancel"`` this job too, ``"run"`` it
                 anyway (that parent's entry in ``parent_results`` is None), or ``"wait"``.
             max_crashes: How often its process may die under it before it is given up.
+            retry: In place of ``retry_delay``: seconds; a list of seconds, one for each attempt and the last one for all
+                others; ``Exponential(...)``; or a function of a module, ``(attempt, error) -> seconds``, None to give
+                up. ``max_attempts`` goes on to say how often.
+            retry_on: Exception classes (or their names); any other fails the job at once.
+            fail_on: Exception classes (or their names) that fail it at once; they win over ``retry_on``.
+            queue: Which queue it waits in; a worker serves all of them, or those that it names.
+            run_at: Not before this moment: a datetime or ISO 8601 text, in local time if it has no offset.
+            delay: Not before so long after it is submitted: seconds or a timedelta.
+            expires: Never started from this moment on (a datetime or ISO 8601 text), or from so long after it is
+                submitted (seconds or a timedelta); then it is cancelled.
+            deadline: The same for its end, over all attempts and waits: from then on it is stopped, and not tried
+                again; its status is timeout.
             limit: What it shares with other jobs, and how much of that: one :class:`Limit`, or several.
 
         Raises:
@@ -74,6 +95,14 @@ class Job:
         self.retry_delay = retry_delay
         self.on_parent_failure = on_parent_failure
         self.max_crashes = max_crashes
+        self.retry = retry
+        self.retry_on = retry_on
+        self.fail_on = fail_on
+        self.queue = queue
+        self.run_at = run_at
+        self.delay = delay
+        self.expires = expires
+        self.deadline = deadline
         self.limit = limit
         self.created_at = to_iso(SYSTEM.now())
         self.check()
@@ -86,6 +115,9 @@ class Job:
         """
         self._check_text()
         self._check_numbers()
+        if self.queue is not queues.DEFAULT:
+            queues.check_name(self.queue, whose=self._named)
+        timing.check(self)
         if not callable(self.function) and not (isinstance(self.function, str) and self.function):
             raise InvalidJob(
                 f"{self._named}function: a function or the text 'module.function', not {self.function!r}"
@@ -139,6 +171,24 @@ class Job:
             )
         if not is_seconds(self.retry_delay):
             raise InvalidJob(f"{self._named}retry_delay: seconds from 0 up, not {self.retry_delay!r}")
+        self.retry_policy()
+
+    def retry_policy(self) -> str | None:
+        """What ``retry``, ``retry_on`` and ``fail_on`` say, as it is stored; None for nothing.
+
+        Raises:
+            InvalidJob: naming the field.
+        """
+        if self.retry is None and self.retry_on is None and self.fail_on is None:
+            return None
+        if self.retry is not None and self.retry_delay:
+            raise InvalidJob(
+                f"{self._named}retry: says how long to wait, and so does retry_delay; give one of them"
+            )
+        try:
+            return retrying.stored(self.retry, self.retry_on, self.fail_on)
+        except InvalidJob as error:
+            raise InvalidJob(f"{self._named}{error}") from None
 
     @property
     def _named(self) -> str:

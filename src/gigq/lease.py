@@ -35,6 +35,10 @@ class Lease(Struct, array_like=True, gc=False):
     claimed_at: int | None
     is_async: int | None
     """Whether its function is a coroutine function, as far as that was known at submit."""
+    retry: str | None
+    """Its policy as it is stored; see gigq.retry."""
+    deadline_at: int | None
+    """Its ``timeout`` reaches no further."""
     line: int | None
     """Names its limits; None for a job without any."""
     params: str | None

@@ -71,6 +71,14 @@ def not_requeued(job_id: str, reason: str) -> None:
     queue.warning("Job not requeued: %s: %s", job_id, reason, extra={"job_id": job_id})
 
 
+def paused(name: str, reason: str | None) -> None:
+    queue.info("Queue paused: %s%s", name, f" ({reason})" if reason else "", extra={"queue": name})
+
+
+def resumed(name: str) -> None:
+    queue.info("Queue resumed: %s", name, extra={"queue": name})
+
+
 def shared_folder(path: str, kind: str) -> None:
     queue.warning(
         "%s lies on a shared folder (%s): kept with a rollback journal, which is slower, and for one host only",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, limits
+from gigq import callables, codec, limits, timing
 from gigq.clock import from_iso, from_seconds
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
@@ -24,8 +24,8 @@ def moment(text: str, what: str, job: Job | None = None) -> int:
         ) from None
 
 
-def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
-    """Jobs as they are inserted.
+def rows(jobs: list[Job], max_params: int, now: int) -> list[NewJob]:
+    """Jobs as they are inserted at a moment (microseconds UTC).
 
     Raises:
         InvalidJob: naming the job and its field.
@@ -35,7 +35,7 @@ def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
     if len(jobs) == 1:
         [job] = jobs
         _check(job)
-        return [_row(NewJob, job, callables.refer(job.function), max_params)]
+        return [_row(NewJob, job, callables.refer(job.function), max_params, now)]
     references: dict[int, tuple[Any, callables.Reference]] = {}
     """By the identity of the function, which is kept with it: many jobs have few of them."""
     made = []
@@ -45,7 +45,7 @@ def rows(jobs: list[Job], max_params: int) -> list[NewJob]:
         known = references.get(id(function))
         if known is None:
             known = references[id(function)] = (function, callables.refer(function))
-        made.append(_row(NewJob, job, known[1], max_params))
+        made.append(_row(NewJob, job, known[1], max_params, now))
     return made
 
 
@@ -57,12 +57,12 @@ def _check(job: Job) -> None:
     job.check()
 
 
-def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int) -> NewJob:
+def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int, now: int) -> NewJob:
     """A job as the tables have it; everything that can be refused is refused here."""
     dependencies = list(dict.fromkeys(job.dependencies)) if job.dependencies else []
     return new(
         id=job.id,
-        queue="default",
+        queue=job.queue,
         priority=job.priority,
         name=job.name,
         module=reference.module,
@@ -80,6 +80,8 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         description=job.description,
         created_at=moment(job.created_at, "created_at", job),
         params=_params(job, max_params),
+        retry=job.retry_policy(),
+        times=timing.times_of(job, now),
         limits=None if job.limit is None else limits.shares(job.limit, job.params, f"job {job.name!r}: "),
     )
 

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from gigq import callables, codec, limits, log, posting
 from gigq.clock import SYSTEM, Clock, to_iso
+from gigq.controls import QueueControls, by_status
 from gigq.errors import InvalidJob
 from gigq.job import Job
 from gigq.status import JobStatus
 
 if TYPE_CHECKING:
     import sqlite3
-    from types import EllipsisType
 
     from gigq.store import Store
     from gigq.store.connections import Durability
 
 
-class JobQueue:
+class JobQueue(QueueControls):
     """
     Manages a queue of jobs using SQLite as a backend.
 
@@ -86,7 +86,8 @@ class JobQueue:
             StoreError: It could not be stored. Either way nothing was written.
         """
         callables.end_load()
-        self._store.submit(posting.rows([job], self.max_params), self.clock.now())
+        now = self.clock.now()
+        self._store.submit(posting.rows([job], self.max_params, now), now)
         log.submitted(job.id, job.name)
         return job.id
 
@@ -108,9 +109,10 @@ class JobQueue:
         """
         callables.end_load()
         submitted = list(jobs)
-        rows = posting.rows(submitted, self.max_params)
+        now = self.clock.now()
+        rows = posting.rows(submitted, self.max_params, now)
         if rows:
-            self._store.submit(rows, self.clock.now())
+            self._store.submit(rows, now)
         if len(submitted) == 1:
             log.submitted(submitted[0].id, submitted[0].name)
         else:
@@ -205,9 +207,7 @@ class JobQueue:
         Returns:
             Every status, and ``total``; the cost does not depend on how many jobs there are.
         """
-        counted = self._store.stats()
-        counts = {status.value: counted.get(status.value, 0) for status in JobStatus}
-        return {**counts, "total": sum(counts.values())}
+        return by_status(self._store.stats())
 
     def clear_completed(self, before_timestamp: str | None = None) -> int:
         """
@@ -247,57 +247,6 @@ class JobQueue:
             return False
         log.requeued(job_id)
         return True
-
-    def limit_key(
-        self,
-        key: str,
-        *,
-        concurrency: int | EllipsisType | None = ...,
-        rate: limits.Rate | EllipsisType | None = ...,
-        reset: bool = False,
-    ) -> None:
-        """
-        Set a limit at run time, for all workers and from now on, whatever the jobs of that key declare.
-
-        What is running goes on: with less than before, nothing starts until there is room.
-
-        Args:
-            key: As the limits of jobs spell it when it is filled in, such as ``"host:example.org"``.
-            concurrency: How many may run at once; None for no bound. What is not given stays as it is.
-            rate: As of a :class:`Limit`; None for no bound.
-            reset: Let what the newest job of that key declares count again, and end a back-off; alone.
-
-        Raises:
-            InvalidJob: naming the argument that cannot be accepted, or a key to be reset that no job has had.
-        """
-        limits.known_key(key, "limit_key: key")
-        if reset:
-            if concurrency is not ... or rate is not ...:
-                raise InvalidJob("limit_key: reset: goes alone, without concurrency and rate")
-            if not self._store.reset_limit(key):
-                raise InvalidJob(
-                    f"limit_key: key: no limit {key!r} is known, as 'gigq limit list' shows them"
-                )
-            return
-        self._store.set_limit(key, limits.setting(concurrency, rate, "limit_key: "))
-
-    def limits(self, key: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
-        """
-        List the limits that jobs have declared or somebody has set.
-
-        Args:
-            key: Only that one.
-            limit: How many at most.
-
-        Returns:
-            A dictionary each, by key: ``key``, ``concurrency`` and ``rate`` as they are in force (None for no bound),
-            ``set_here`` (which of the two somebody has set with :meth:`limit_key`), ``running`` (what the jobs cost
-            that run now), ``started`` (what the starts cost that the rate counts), ``waiting`` (how many jobs wait
-            for it, with other limits or without) and ``backs_off_until`` (ISO 8601, or None).
-        """
-        if not isinstance(limit, int) or limit < 0:
-            raise InvalidJob(f"limit: a whole number from 0 up, not {limit!r}")
-        return [_shown_limit(row) for row in self._store.limits(key, limit, self.clock.now())]
 
     def close(self) -> None:
         """Close this thread's connection; the next call opens it anew."""
@@ -374,28 +323,13 @@ def _known_status(status: JobStatus | str | None) -> str | None:
         raise InvalidJob(f"status: {status!r} is none of {valid}") from None
 
 
-def _shown_limit(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of ``limit_list`` as callers see it."""
-    until = row["backs_off_until"]
-    set_here = [name for name in ("concurrency", "rate") if row[f"{name}_is_set"]]
-    return {
-        "key": row["key"],
-        "concurrency": row["concurrency"],
-        "rate": limits.shown_rate(row["amount"], row["per"]),
-        "set_here": set_here,
-        "running": row["running"],
-        "started": row["started"],
-        "waiting": row["waiting"],
-        "backs_off_until": None if until is None else to_iso(until),
-    }
-
-
 def _shown(record: dict[str, Any]) -> dict[str, Any]:
     """A row of the view ``jobs`` as callers see it."""
     del record["seq"]
     record["params"] = codec.decode(record["params"])
     record["dependencies"] = codec.decode(record["dependencies"])
     record["result"] = codec.decode(record["result"])
+    record["retry"] = codec.decode(record["retry"])
     if record["progress"] is not None:
         run, done, total, message, at = codec.decode(record["progress"])
         told = {"run": run, "done": done, "total": total, "message": message, "updated_at": to_iso(at)}

@@ -22,21 +22,22 @@ class JobStatus(Enum):
     FAILED = "failed"
     """It raised on its last attempt, or may not be tried again."""
     CANCELLED = "cancelled"
-    """Called off before it ran, or with a parent that ended badly."""
+    """Called off before it ran, with a parent that ended badly, or not started before it expired."""
     TIMEOUT = "timeout"
-    """Its last attempt ran past its timeout."""
+    """Its last attempt ran past its timeout, or it was not done by its deadline."""
 
 
 ENDED_BADLY = frozenset({JobStatus.FAILED, JobStatus.TIMEOUT, JobStatus.CANCELLED})
 TERMINAL = ENDED_BADLY | {JobStatus.COMPLETED}
 CLEARABLE = frozenset({JobStatus.COMPLETED, JobStatus.CANCELLED})
 
-Move = Literal["claim", "settle", "cancel", "hold_expires", "requeue"]
+Move = Literal["claim", "settle", "cancel", "expire", "hold_expires", "requeue"]
 
 TRANSITIONS: dict[Move, tuple[frozenset[JobStatus], frozenset[JobStatus]]] = {
     "claim": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.RUNNING})),
     "settle": (frozenset({JobStatus.RUNNING}), TERMINAL | {JobStatus.PENDING}),
     "cancel": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.CANCELLED})),
+    "expire": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.CANCELLED, JobStatus.TIMEOUT})),
     "hold_expires": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.FAILED})),
     "requeue": (ENDED_BADLY, frozenset({JobStatus.PENDING})),
 }
@@ -89,6 +90,9 @@ class Facts(Protocol):
     def max_crashes(self) -> int: ...
     @property
     def retry_delay(self) -> int: ...
+    @property
+    def deadline_at(self) -> int | None:
+        """Microseconds UTC."""
 
 
 class Decision(NamedTuple):
@@ -128,7 +132,10 @@ def settle(
             final, run = _CHARGED[end]
             if job.attempts + 1 >= job.max_attempts:
                 return Decision(final, run, attempts=1, error=error)
-            return Decision(JobStatus.PENDING, run, attempts=1, due_at=_in(again, now), error=error)
+            due_at = _in(again, now)
+            if job.deadline_at is not None and (due_at or now) >= job.deadline_at:
+                return Decision(final, run, attempts=1, error=_too_late(error))
+            return Decision(JobStatus.PENDING, run, attempts=1, due_at=due_at, error=error)
         case "snoozed":
             return Decision(JobStatus.PENDING, "snoozed", due_at=_in(again, now), error=error)
         case "cancelled":
@@ -172,6 +179,10 @@ def _died(job: Facts, error: str | None) -> Decision:
         reason = f"{error or 'died while it ran'}; gave up after {job.crashes + 1} crashes (max_crashes)"
         return Decision(JobStatus.FAILED, "crashed", crashes=1, error=reason)
     return Decision(JobStatus.PENDING, "crashed", crashes=1, error=error)
+
+
+def _too_late(error: str | None) -> str:
+    return f"{error or 'it failed'}\n\nNot tried again: its deadline would be over."
 
 
 def _once(reason: str | None) -> str:

@@ -184,3 +184,17 @@ def test_what_held_jobs_wait_for_is_named(
     assert finding.level == "warn"
     assert "import module_that_is_not_here: 1 job" in finding.text
     assert "gigq worker" in finding.remedy
+
+
+def test_what_was_typed_is_not_looked_for_in_a_folder(
+    gigq: Gigq, db: str, on_file: JobQueue, make_job: MakeJob
+) -> None:
+    job_id = make_job()
+    with closing(sqlite3.connect(db)) as connection:
+        connection.execute("UPDATE job SET function_module = '__main__', script = 'process:elsewhere:4711'")
+        connection.commit()
+    assert gigq("worker", "--once").code == 0
+    finding = found(db, "held")
+    assert "has their script, or where they were typed: 1 job" in finding.text
+    assert "gigq status" in finding.remedy
+    assert "typed into the interpreter of process 4711" in gigq("status", job_id).out

@@ -100,6 +100,8 @@ def test_the_workers_name_and_its_interval_come_from_option_or_environment(
         ["--max-memory", "1kB"],
         ["--max-memory", "512MB", "--executor", "thread"],
         ["--max-jobs-per-child", "5", "--executor", "thread"],
+        ["--max-abandoned", "-1", "--executor", "thread"],
+        ["--max-abandoned", "3", "--executor", "process"],
     ],
     ids=" ".join,
 )
@@ -142,10 +144,8 @@ def made_with(gigq: Gigq, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict
     def made(*words: str) -> dict[str, Any]:
         asked: dict[str, Any] = {}
 
-        def init(
-            _self: Worker, _path: str, _id: str | None, _interval: float, concurrency: int, **options: Any
-        ) -> None:
-            asked.update(options, concurrency=concurrency)
+        def init(_self: Worker, _path: str, **options: Any) -> None:
+            asked.update(options)
             raise _Made
 
         monkeypatch.setattr(Worker, "__init__", init)
@@ -192,6 +192,24 @@ def test_the_options_of_children_reach_the_worker(made_with: Callable[..., dict[
     assert asked["imports"] == ("not_here", "nor_there")
     assert (asked["async_slots"], asked["kill_grace"]) == (7, 0.5)
     assert (asked["max_jobs_per_child"], asked["max_memory"]) == (9, 1_610_612_736)
+
+
+@pytest.mark.parametrize(
+    ("word", "executor", "other"),
+    [
+        ("--async-slots", "process", "thread"),
+        ("--kill-grace", "process", "thread"),
+        ("--max-abandoned", "thread", "process"),
+    ],
+)
+def test_an_option_of_the_other_executor_is_refused_and_the_right_one_named(
+    gigq: Gigq, made_with: Callable[..., dict[str, Any]], word: str, executor: str, other: str
+) -> None:
+    answer = gigq("worker", word, "3", "--executor", other)
+    assert answer.code == 2
+    assert f"{word} is about " in answer.err
+    assert f"it goes with --executor {executor}, and not with --executor {other}" in answer.err
+    assert made_with(word, "3", "--executor", executor)[word[2:].replace("-", "_")] == 3
 
 
 @pytest.mark.parametrize(
@@ -428,12 +446,10 @@ def test_a_worker_full_of_threads_that_hang_starts_anew_in_place(
     db: str, tmp_path: Path, on_file: JobQueue
 ) -> None:
     hang = {"path": str(tmp_path / "never")}
-    jobs_ = [
-        Job("hangs", "executions.hang_until", hang, timeout=0.1, max_attempts=1) for _ in range(17)
-    ]  # one more than may
+    jobs_ = [Job("hangs", "executions.hang_until", hang, timeout=0.1, max_attempts=1) for _ in range(3)]
     on_file.submit_many(jobs_)
-    words = ("--db", db, "--executor", "thread", "--concurrency", "17", "--worker-id", "patient")
-    with terminal.worker(*words) as worker:
+    words = ("--db", db, "--executor", "thread", "--concurrency", "3", "--worker-id", "patient")
+    with terminal.worker(*words, "--max-abandoned", "2") as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == "Starting worker patient...\n"  # again, by the same process
         after = on_file.submit(Job("after", "executions.pid"))
@@ -441,10 +457,10 @@ def test_a_worker_full_of_threads_that_hang_starts_anew_in_place(
         assert on_file.get_result(after) == worker.pid
         answer = terminal.end(worker)
     assert answer.code == 0
-    assert "Error: worker patient: 17 threads hang" in answer.err
+    assert "Error: worker patient: 3 threads hang" in answer.err
     assert "The worker starts anew in place" in answer.err
     assert "Traceback" not in answer.err
-    assert on_file.stats()["timeout"] == 17
+    assert on_file.stats()["timeout"] == 3
 
 
 def test_called_from_python_it_does_not_replace_its_caller(

@@ -19,6 +19,7 @@ NAMES = [
     "Cancel",
     "DependencyCycle",
     "DuplicateJob",
+    "Exponential",
     "Fail",
     "FunctionUnavailable",
     "GigQError",

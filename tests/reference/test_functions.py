@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import run, run_code, start, wait_until
+from processes import PATIENCE, run, run_code, start, wait_until
 
 from gigq import JobQueue, Worker
 
@@ -260,6 +261,32 @@ def test_elsewhere_it_is_held_and_says_so_once(
     said = capsys.readouterr().err
     assert said.count(record["id"]) == 1
     assert "cannot import" in said
+
+
+AND_WORKS_IN_CHILDREN = """
+import os, threading, time
+worker = Worker("jobs.db", executor="process")
+thread = threading.Thread(target=worker.start)
+thread.start()
+while not queue.get_status(job_id)["held_by"]:
+    time.sleep(0.01)
+worker.stop()
+thread.join()
+print(os.getpid())
+Worker("jobs.db", executor="thread").process_one()
+print(queue.get_result(job_id))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="child processes need a POSIX system")
+def test_a_child_of_that_process_does_not_have_it_and_what_to_do_is_said(tmp_path: Path) -> None:
+    program = start(TYPED + AND_WORKS_IN_CHILDREN, cwd=tmp_path)
+    out, err = program.communicate(timeout=PATIENCE)
+    assert out.split() == [str(program.pid), "typed"], err
+    assert f"typed into the interpreter of process {program.pid} (python -c, a notebook, a prompt)" in err
+    assert "Worker(..., executor='thread')" in err
+    assert "put it into a module" in err
+    assert "project's folder" not in err
 
 
 def test_a_held_function_runs_once_a_worker_that_has_it_comes(tmp_path: Path, employ: Any) -> None:

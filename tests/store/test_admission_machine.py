@@ -23,6 +23,7 @@ from stores import Hands, Kind, assert_sound, open_kind
 
 from gigq import close_connections
 from gigq.limits import Share
+from gigq.queues import Serving
 from gigq.status import End
 from gigq.store import admission, rooms
 from gigq.store.rows import NewJob
@@ -140,7 +141,7 @@ class Machine(RuleBasedStateMachine):
     def claim_all(self, queue: str) -> None:
         for _ in range(100):
             self.watched.exchange([], 50, queue)
-            if not self.hands.store.peek(queue).has_work(self.clock.now()):
+            if not self.hands.store.peek(Serving([queue])).has_work(self.clock.now()):
                 break
         else:
             raise AssertionError("a worker would never come to rest")
@@ -161,7 +162,7 @@ class Machine(RuleBasedStateMachine):
         self.hands.finish()
         for _ in range(2000):
             self.hands.store.release_held("import:jobs", "nothing", None)
-            peeks = {queue: self.hands.store.peek(queue) for queue in QUEUES}
+            peeks = {queue: self.hands.store.peek(Serving([queue])) for queue in QUEUES}
             ready = [queue for queue, peek in peeks.items() if peek.has_work(self.clock.now())]
             if ready:
                 for queue in ready:

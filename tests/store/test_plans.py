@@ -24,7 +24,24 @@ from gigq.store.connections import connect
 # Statement -> what it goes through: ``alias:index``, where ``key`` is the primary key; ``alias:scan`` for all of a
 # table (small ones only, or one row of it); ``sort:...`` for a sort by hand. What is not listed must not happen.
 PLANS = {
-    "peek": "job:job_due job:job_ready limit_key:limit_key_opens limit_line:limit_line_waits unfinished:scan",
+    "peek": "job:job_due job:job_ends job:job_ready limit_key:limit_key_opens limit_line:limit_line_waits queue:scan unfinished:scan",
+    "next_end": "job:job_ends",
+    "ending": "job:job_ends",
+    "expire": "job:key",
+    "forget_ends": "job:key",
+    "ready_from": "c:key job:job_ready s:key",
+    "ready_among": "c:key job:job_ready s:key",
+    "ready_priorities": "job:job_ready",
+    "claim_choose_among": "j:key job:job_ready p:key sort:ORDER BY",
+    "pause_queue": "",
+    "resume_queue": "queue:key",
+    "limit_queue": "",
+    "age_queue": "",
+    "forget_queue": "queue:key",
+    "is_paused": "queue:key",
+    "paused_queues": "queue:scan",
+    "queues": "counts:scan queue:scan s:key sort:ORDER BY",
+    "queue_counts": "counts:scan",
     "promote": "job:job_due job:key",
     "claim_choose": "j:key job:job_ready p:key",
     "claim_choose_without": "j:key job:job_ready p:key",
@@ -33,6 +50,10 @@ PLANS = {
     "settle_ended": "e:key job:key p:key u:key x:key",
     "record_completed": "job:key",
     "record_runs": "",
+    "old_snoozes": "e:key",
+    "drop_runs": "execution:key",
+    "drop_output": "output:key",
+    "count_dropped": "job:key",
     "supersede": "execution:key",
     "add_counts": "",
     "count_jobs": "job:key sort:GROUP BY",
@@ -110,7 +131,6 @@ PLANS = {
     "insert_members": "k:sqlite_autoindex_limit_key_1 n:sqlite_autoindex_limit_line_1",
     "line_numbers": "n:sqlite_autoindex_limit_line_1",
     "stand_in_line": "job:key l:key",
-    "admission_is_due": "limit_key:limit_key_opens limit_line:limit_line_waits",
     "keys_that_open": "limit_key:limit_key_opens",
     "lines_to_look_at": "f:limit_line_waits l:key limit_line:limit_line_waits m:key w:key",
     "rooms": "a:key j:key k:key s:key sort:GROUP BY",
@@ -277,7 +297,20 @@ def test_the_plan_is_the_one_that_was_meant(connection: sqlite3.Connection, name
     assert plan(connection, text) == meant(name), text
 
 
-@pytest.mark.parametrize("name", ["claim_choose", "peek", "promote", "list_all", "list_status", "children"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "claim_choose",
+        "ready_from",
+        "ready_priorities",
+        "ending",
+        "peek",
+        "promote",
+        "list_all",
+        "list_status",
+        "children",
+    ],
+)
 def test_the_order_comes_from_the_index(connection: sqlite3.Connection, name: str) -> None:
     assert not [step for step in plan(connection, texts()[name]) if step.startswith("sort:")]
 
@@ -286,7 +319,15 @@ def test_the_hot_statements_assign_no_column_of_an_index_for_features() -> None:
     """Each such assignment costs, also where the index is empty."""
     for name in ("settle_completed", "claim_take"):
         assigned = set(re.findall(r"(\w+) =", texts()[name].partition("WHERE")[0]))
-        assert not assigned & {"due_at", "held_by", "held_since", "parents_left", "priority", "queue"}, name
+        assert not assigned & {
+            "due_at",
+            "held_by",
+            "held_since",
+            "parents_left",
+            "priority",
+            "queue",
+            "ends_at",
+        }, name
 
 
 def test_what_is_claimed_comes_from_the_partial_index_to_the_letter(connection: sqlite3.Connection) -> None:

@@ -17,7 +17,8 @@ from gigq.lease import Lease
 from gigq.marks import AREA, Place, open_marks
 from gigq.worker import wire
 from gigq.worker.calls import Call
-from gigq.worker.executors.processes import CALLS, Processes
+from gigq.worker.executors.dealing import CALLS
+from gigq.worker.executors.processes import Processes
 from gigq.worker.pace import Pace
 
 ENDS = ("completed", "failed", "cancelled", "timeout")
@@ -70,9 +71,7 @@ class Crew:
         self.number = 0
         self.ended: list[Call] = []
         slots = options.pop("async_slots", 100)
-        setup = wire.Setup(
-            list(sys.path), list(sys.argv), None, [], str(path), 0, codec.MAX_RESULT, slots, False
-        )
+        setup = wire.Setup(list(sys.path), list(sys.argv), [], str(path), 0, codec.MAX_RESULT, slots, False)
         self.executor = Processes(
             count,
             setup,
@@ -153,5 +152,7 @@ _FACTS: dict[str, Any] = {
     "worker": 1,
     "claimed_at": None,
     "is_async": None,
+    "retry": None,
+    "deadline_at": None,
     "line": None,
 }

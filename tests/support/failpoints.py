@@ -12,7 +12,7 @@ from typing import Any
 import ledger
 
 from gigq.marks import Marks
-from gigq.store import exchange, submission
+from gigq.store import claiming, exchange, submission
 from gigq.store.base import Store
 from gigq.store.rows import Exchanged, NewJob
 from gigq.store.sidecar import FileSidecar, Life
@@ -49,15 +49,15 @@ def install(point: str, how: str) -> None:
 
 
 def _in_claim(strike: Strike) -> None:
-    real = exchange.claim
+    real = claiming.claim
 
-    def claim(tx: Transaction, what: exchange.Claim, now: int) -> Any:
-        claimed = real(tx, what, now)
+    def claim(tx: Transaction, *what: Any, **how: Any) -> Any:
+        claimed = real(tx, *what, **how)
         if claimed:
             strike()
         return claimed
 
-    exchange.claim = claim
+    claiming.claim = claim
 
 
 def _around_exchange(

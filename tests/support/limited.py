@@ -10,9 +10,10 @@ from stores import Hands, new_job
 from gigq.clock import SECOND
 from gigq.lease import Lease
 from gigq.limits import Setting, Share
+from gigq.queues import Serving
 from gigq.status import End
 from gigq.store import rooms
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 from gigq.store.rows import NewJob, Settlement
 from gigq.worker import settling
 
@@ -65,7 +66,7 @@ class Watched:
     def exchange(self, ends: list[tuple[Lease, End]], want: int = 0, queue: str = "default") -> list[Lease]:
         now = self.clock.now()
         settled = [self._settled(lease, end) for lease, end in ends]
-        claim = Claim(1, want, queue) if want else None
+        claim = Claim(1, want, Serving([queue])) if want else None
         claimed = self.hands.store.exchange(settled, claim, now).claimed
         over = [lease for lease, _ in ends]
         self.running = [lease for lease in self.running if lease not in over]

@@ -31,7 +31,7 @@ def test_a_rescue_that_cannot_be_written_holds_up_nothing_else(rig: Rig) -> None
     worker = rig.worker()
     rig.await_up(worker)
     job = rig.submit(
-        torture_jobs.wait_for, params={"path": str(rig.folder / "never")}, timeout=3.0, max_attempts=1
+        torture_jobs.wait_for, params={"path": str(rig.folder / "never")}, timeout=2.0, max_attempts=1
     )
     started = rig.await_line("start", job)
     with foreign_lock(rig):

@@ -11,6 +11,7 @@ import pytest
 import torture_jobs
 from fire import note_own_deaths
 from rig import QUICK, Process, Rig, foreign_lock, wait_until
+from stops import assert_released_and_done, send
 
 from gigq.worker import family
 
@@ -25,12 +26,6 @@ RESISTING: list[tuple[Any, str]] = [
     (torture_jobs.resist_async, "block"),
 ]
 RELATED = ("child", "setsid", "daemon")
-
-
-def send(rig: Rig, process: Process, number: int) -> None:
-    before = time.monotonic_ns()
-    process.signal(number)
-    rig.record(process, before, signal.Signals(number).name)
 
 
 def is_gone(pid: int) -> bool:
@@ -57,7 +52,7 @@ def overstay(rig: Rig, seconds: float) -> list[tuple[str, str]]:
 
 
 def test_every_timeout_ends_its_run_and_leaves_nobody(rig: Rig) -> None:
-    jobs = overstay(rig, 2.0)
+    jobs = overstay(rig, 1.0)
     others = [rig.submit(torture_jobs.work) for _ in range(50)]
     worker = rig.worker(concurrency=3, **CHILDREN)
     for job, how in jobs:
@@ -97,19 +92,6 @@ def test_how_long_each_end_takes(rig: Rig) -> None:
 # -- K8: signals -------------------------------------------------------------------------------------------------
 
 
-def assert_released_and_done(rig: Rig, *jobs: str) -> None:
-    (rig.folder / "go").touch()
-    worker = rig.worker(concurrency=2, **CHILDREN)
-    for job in jobs:
-        shown = rig.await_status(job, "completed")
-        assert [run["status"] for run in shown["executions"]] == ["released", "completed"]
-        assert (shown["attempts"], shown["crashes"]) == (1, 0)
-    rig.await_all_ended()
-    rig.stop(worker)
-    rig.await_nobody_left()
-    rig.judge()
-
-
 def test_sigterm_with_two_hundred_coroutines_running(rig: Rig) -> None:
     params = {"path": str(rig.folder / "go")}
     jobs = [rig.submit(torture_jobs.wait_until_told, params=params) for _ in range(200)]
@@ -142,7 +124,7 @@ def test_the_end_of_the_grace_releases_what_runs(rig: Rig, function: Any) -> Non
     rig.await_line("start", number=2)
     send(rig, worker, signal.SIGTERM)
     assert worker.wait() == 0, worker.said()
-    assert_released_and_done(rig, *jobs)
+    assert_released_and_done(rig, *jobs, concurrency=2, **CHILDREN)
 
 
 def interrupt_all(rig: Rig, worker: Process, children: list[int]) -> None:
@@ -186,7 +168,7 @@ def test_a_second_interrupt_ends_it_and_charges_nothing(rig: Rig) -> None:
     rig.await_line("told", number=2)
     send(rig, worker, signal.SIGINT)
     assert worker.wait() == 0, worker.said()
-    assert_released_and_done(rig, *jobs)
+    assert_released_and_done(rig, *jobs, concurrency=2, **CHILDREN)
 
 
 def test_sigterm_beside_a_foreign_lock(rig: Rig) -> None:
@@ -208,7 +190,7 @@ def test_sigterm_beside_a_foreign_lock(rig: Rig) -> None:
             assert rig.status(job)["status"] == "running"
     assert len(rig.lines("start")) == 3
     assert {rig.status(job)["status"] for job in rest} == {"pending"}
-    assert_released_and_done(rig, *jobs)
+    assert_released_and_done(rig, *jobs, concurrency=2, **CHILDREN)
 
 
 # -- K9: the worker dies -----------------------------------------------------------------------------------------

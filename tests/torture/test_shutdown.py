@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import signal
-import time
 from typing import Any
 
 import pytest
 import torture_jobs
-from rig import Process, Rig, foreign_lock, wait_until
+from rig import Rig, foreign_lock, wait_until
+from stops import assert_released_and_done, send
 
 
 def running_job(rig: Rig, name: str = "go", **options: Any) -> tuple[str, Any]:
     """A job that runs until the file is touched."""
     path = rig.folder / name
     return rig.submit(torture_jobs.wait_for, params={"path": str(path)}, **options), path
-
-
-def send(rig: Rig, process: Process, number: int) -> None:
-    before = time.monotonic_ns()
-    process.signal(number)
-    rig.record(process, before, signal.Signals(number).name)
-
-
-def assert_released_and_done(rig: Rig, *jobs: str) -> None:
-    """Another worker finishes what was given back, and none of it was charged for the stop."""
-    (rig.folder / "go").touch()
-    worker = rig.worker()
-    for job in jobs:
-        shown = rig.await_status(job, "completed")
-        assert [run["status"] for run in shown["executions"]] == ["released", "completed"]
-        assert (shown["attempts"], shown["crashes"]) == (1, 0)
-    rig.await_all_ended()
-    rig.stop(worker)
-    rig.judge()
 
 
 def test_sigterm_finishes_what_runs_and_leaves_the_rest_uncharged(rig: Rig) -> None:

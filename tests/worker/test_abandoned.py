@@ -140,6 +140,7 @@ def test_a_worker_that_is_stopped_amid_its_pulse_tells_of_it(queue: JobQueue) ->
     assert (told[0], told[-1]) == (False, True)
 
 
+@pytest.mark.usefixtures("frequent_upkeep")
 def test_its_pulse_is_felt_at_each_turn(queue: JobQueue) -> None:
     worker = Worker(queue)
     told: list[bool] = []

@@ -12,12 +12,12 @@ import pytest
 from jobs import add, cancelled_late, echo, fail, merge, nothing, wait_for
 from processes import wait_until
 
-from gigq import Job, JobQueue, Worker
+from gigq import Job, JobQueue, Worker, status
 from gigq.errors import StoreFull
 from gigq.lease import Lease
 from gigq.store import Store, watch
-from gigq.store.exchange import Claim
-from gigq.worker import waker
+from gigq.store.claiming import Claim
+from gigq.worker import loop, waker
 from gigq.worker.seat import Seat
 
 
@@ -71,13 +71,17 @@ def test_a_retry_that_is_due_while_all_slots_are_busy_does_not_make_the_loop_spi
             "it comes to pass",
         )
         slept.clear()
-        assert not threading.Event().wait(1.0)
-        assert len(slept) < 50, "it wakes for the upkeep, and not for what it cannot start"
+        assert not threading.Event().wait(0.5)
+        assert len(slept) < 25, "it wakes for the upkeep, and not for what it cannot start"
         until.touch()
         wait_until(lambda: queue.get_status(retried)["status"] == "failed", "it comes to pass")
 
 
-def test_a_job_that_must_run_alone_holds_up_nobody_for_long(db: str, tmp_path: Path) -> None:
+def test_a_job_that_must_run_alone_holds_up_nobody_for_long(
+    db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_SOLO_PATIENCE", 200_000_000)
+    monkeypatch.setattr(loop, "_SOLO_AGAIN", 400_000)
     queue = JobQueue(db)
     until = tmp_path / "until"
     queue.submit(Job("long", wait_for, params={"path": str(until)}))
@@ -178,6 +182,7 @@ def test_a_job_whose_params_cannot_be_read_has_not_begun(
         return real(self, lease)
 
     monkeypatch.setattr(Store, "params", params)
+    monkeypatch.setattr(status, "_HINDERED", 300_000)
     job = queue.submit(Job("large", echo, params={"value": "x" * 100_000}, max_attempts=1))
     with running(Worker(db, executor=executor)):
         wait_until(lambda: queue.get_status(job)["retry_after"] is not None, "it is put off")

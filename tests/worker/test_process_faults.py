@@ -19,7 +19,7 @@ from processes import wait_until
 from gigq import Job, JobQueue
 from gigq.store.base import Store
 from gigq.worker import family
-from gigq.worker.executors import process, processes
+from gigq.worker.executors import nursery, process
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="child processes need a POSIX system")
 
@@ -31,10 +31,16 @@ def queue(db: str) -> JobQueue:
     return JobQueue(db)
 
 
-@pytest.fixture
-def make_crew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeCrew]:
-    """Executors without a database; what has been asked to stop gets a SIGTERM soon."""
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has been asked to stop gets a SIGTERM soon, and what does not leave is soon ended."""
     monkeypatch.setattr(process, "ASK", 0.2)
+    monkeypatch.setattr(nursery, "_FAREWELL", 0.3)
+
+
+@pytest.fixture
+def make_crew(tmp_path: Path) -> Iterator[MakeCrew]:
+    """Executors without a database."""
     made: list[Crew] = []
 
     def make(count: int = 1, **options: Any) -> Crew:
@@ -64,7 +70,7 @@ def test_a_stop_of_a_call_that_has_not_started_costs_its_neighbours_nothing(
     crew.executor.stop(waits, "cancelled")
     crew.until_ended(waits)
     assert waits.end == "cancelled"
-    until = time.monotonic() + 1.0  # force would come after 0.2 s, and an end by force after another 0.2
+    until = time.monotonic() + 0.6  # force would come after 0.2 s, and an end by force after another 0.2
     crew.until(lambda: time.monotonic() > until, "force would have come")
     go.touch()
     crew.until_ended(runs)
@@ -106,7 +112,7 @@ def test_coroutines_do_not_keep_out_what_must_run_alone(make_crew: MakeCrew) -> 
     crew.dispatch(alone, plain)
 
     def met() -> bool:
-        if crew.number < 2000 and len(crew.executor._coroutines) < 50:
+        if crew.number < 2000 and len(crew.executor._dealer._coroutines) < 50:
             crew.dispatch(*[crew.call(executions.count_together) for _ in range(10)])  # there are always more
         return alone in crew.ended and plain in crew.ended
 
@@ -119,18 +125,21 @@ def test_one_that_stops_when_asked_leaves_no_process_behind(
     queue: JobQueue, tmp_path: Path, function: Any
 ) -> None:
     pids = tmp_path / "pids"
-    job = queue.submit(Job("leaves", function, {"path": str(pids)}, timeout=3.0, max_attempts=1))
+    job = queue.submit(Job("leaves", function, {"path": str(pids)}))
     with working(queue):
-        assert ended(queue, job)["status"] == "timeout"
-        left = [int(pid) for pid in pids.read_text().split()]
-        assert len(left) == 1
-        wait_until(lambda: family._stat(left[0]) is None, "the sleeper is gone")
+        sleeper = wait_until(lambda: _whole_lines(pids), "it has started its sleeper")[0]
+        assert family._stat(sleeper) is not None
+        assert queue.cancel(job, running=True)
+        assert ended(queue, job)["status"] == "cancelled"
+        wait_until(lambda: family._stat(sleeper) is None, "the sleeper is gone")
 
 
-def test_a_child_that_does_not_leave_is_ended(
-    queue: JobQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(processes, "_FAREWELL", 0.3)
+def _whole_lines(path: Path) -> list[int]:
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [int(line) for line in lines if line.endswith("\n")]
+
+
+def test_a_child_that_does_not_leave_is_ended(queue: JobQueue, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     job = queue.submit(Job("stays", faults.leave_a_thread, {"path": str(pids)}))
     with working(queue, max_jobs_per_child=1):
@@ -179,7 +188,7 @@ def test_one_end_one_run_and_others_are_fine(
     calls = tmp_path / "calls"
     job = queue.submit(Job("faulty", function, {"path": str(calls)}))
     others = queue.submit_many([Job("other", jobs.echo, {"value": n}) for n in range(20)])
-    with working(queue):
+    with working(queue, kill_grace=0.2):
         record = ended(queue, job)
         for n, other in enumerate(others):
             found = ended(queue, other)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from gigq import __version__
-from gigq.cli import completion, database, doctor, exits, jobs, limits, logs, submit, waiting, worker
+from gigq.cli import completion, database, doctor, exits, jobs, limits, logs, queues, submit, waiting, worker
 from gigq.cli.options import Group
 
 _EPILOG = """\b
@@ -52,6 +52,7 @@ for command in (
     jobs.cancel,
     jobs.requeue,
     jobs.clear,
+    queues.queue,
     limits.limit,
     doctor.doctor,
     database.db,

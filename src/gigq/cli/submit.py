@@ -51,10 +51,21 @@ def _seconds(_context: click.Context, option: click.Parameter, text: str | None)
     return int(seconds) if seconds.is_integer() else seconds
 
 
+def _seconds_or_time(
+    _context: click.Context, _option: click.Parameter, text: str | None
+) -> float | str | None:
+    """Seconds if it is a number, else the text of a moment, which the job looks at."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
 _EPILOG = """\b
 Examples:
   gigq submit mymodule.fetch -p url=https://example.com
   gigq submit mymodule.report -p year=2026 -p 'tags=["a"]' --priority 5
+  gigq submit mymodule.remind --queue mail --run-at 2026-12-24T18:00 --expires 2026-12-24T20:00
 """
 
 
@@ -84,6 +95,29 @@ Examples:
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     help="Seconds before a failed run is repeated.  [default: 0]",
+)
+@click.option(
+    "--retry",
+    metavar="POLICY",
+    help="In place of --retry-delay: seconds ('30'), one delay for each attempt ('1,5,60'), 'exponential' or "
+    "'exponential:base=1,factor=2,cap=3600,jitter=no', or 'module.function', which is asked.",
+)
+@click.option("--queue", metavar="NAME", help="The queue it waits in.  [default: default]")
+@click.option(
+    "--run-at", metavar="TIME", help="Not before this moment, in ISO 8601; local time without an offset."
+)
+@click.option("--delay", type=click.FloatRange(min=0), metavar="SECONDS", help="Not before so long from now.")
+@click.option(
+    "--expires",
+    metavar="SECONDS|TIME",
+    callback=_seconds_or_time,
+    help="Cancel it if it has not been started by then.",
+)
+@click.option(
+    "--deadline",
+    metavar="SECONDS|TIME",
+    callback=_seconds_or_time,
+    help="Stop it, and do not try it again, from then on.",
 )
 @pass_settings
 def submit(settings: Settings, /, function: str, params: dict[str, Any], **options: Any) -> int:
@@ -121,6 +155,10 @@ def submit(settings: Settings, /, function: str, params: dict[str, Any], **optio
     return exits.OK
 
 
+_INSTEAD: dict[str, tuple[str, Any]] = {"retry": ("retry_delay", 0), "retry_delay": ("retry", None)}
+"""Flag -> what a @task may have declared in its place, and the value that takes it back."""
+
+
 def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
     """The job, with everything that can be refused refused before the database is touched.
 
@@ -142,6 +180,9 @@ def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
         job = found.to_job()
         for field, value in given.items():
             setattr(job, field, value)
+            other, nothing = _INSTEAD.get(field, (field, value))
+            if other not in given:
+                setattr(job, other, nothing)
     else:
         job = Job(**{"name": getattr(found, "__name__", "job"), "function": found, **given})
     job.params = params

@@ -19,6 +19,35 @@ if TYPE_CHECKING:
 _LEAST_MEMORY = 1_000_000
 
 
+class _Option(click.Option):
+    """One that means something to one executor only."""
+
+    def __init__(self, *args: Any, only: str, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.only = only
+
+
+def _queues(
+    _context: click.Context, option: click.Parameter, text: str | None
+) -> list[str] | dict[str, float] | None:
+    """``mail,*``, or with weights ``mail=3,*=1``."""
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    pairs = [word.rpartition("=") for word in words]
+    if not any(equals for _, equals, _ in pairs):
+        return words
+    try:
+        weights = {name: float(weight) for name, equals, weight in pairs if equals}
+    except ValueError:
+        weights = {}
+    if len(weights) < len(words):
+        raise click.BadParameter(
+            f"{text!r} is neither names nor names with weights, such as mail=3,*=1.", param=option
+        )
+    return weights
+
+
 @click.command("worker", cls=Command, json=False)
 @click.option(
     "--worker-id", envvar="GIGQ_WORKER_ID", show_envvar=True, help="Its name.  [default: a new one]"
@@ -31,6 +60,12 @@ _LEAST_MEMORY = 1_000_000
     envvar="GIGQ_POLLING_INTERVAL",
     show_envvar=True,
     help="Seconds between two looks for jobs, where nothing tells of new ones.  [default: 5]",
+)
+@click.option(
+    "--queues",
+    metavar="NAME,...",
+    callback=_queues,
+    help="Serve these, in this order; '*' is every other one: mail,*. With weights: mail=3,*=1.  [default: all]",
 )
 @click.option("--once", is_flag=True, help="Run one job in this process, if there is one, and end.")
 @click.option(
@@ -52,6 +87,8 @@ _LEAST_MEMORY = 1_000_000
 )
 @click.option(
     "--async-slots",
+    cls=_Option,
+    only="process",
     type=click.IntRange(min=1),
     metavar="N",
     help="Coroutines at once in each child process.  [default: 100]",
@@ -65,21 +102,35 @@ _LEAST_MEMORY = 1_000_000
 )
 @click.option(
     "--kill-grace",
+    cls=_Option,
+    only="process",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     help="Between SIGTERM and SIGKILL, for a job that does not stop when it is asked to.  [default: 2]",
 )
 @click.option(
     "--max-jobs-per-child",
+    cls=_Option,
+    only="process",
     type=click.IntRange(min=1),
     metavar="N",
     help="Replace a child process after so many jobs.",
 )
 @click.option(
     "--max-memory",
+    cls=_Option,
+    only="process",
     type=Size(_LEAST_MEMORY),
     metavar="SIZE",
     help="End and replace a child process that takes more, such as 512MB or 1.5GiB.",
+)
+@click.option(
+    "--max-abandoned",
+    cls=_Option,
+    only="thread",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Start anew when more threads than these hang in jobs that were given up.  [default: 16]",
 )
 @click.option(
     "--max-result",
@@ -98,16 +149,12 @@ _LEAST_MEMORY = 1_000_000
 def worker(
     settings: Settings,
     /,
-    worker_id: str | None,
-    polling_interval: float,
     once: bool,
     executor: str | None,
     processes: int | None,
     concurrency: int | None,
-    grace: float,
-    max_result: int | None,
     modules: tuple[str, ...],
-    **of_children: Any,
+    **options: Any,
 ) -> int:
     """Run jobs until told to stop.
 
@@ -124,10 +171,8 @@ def worker(
     from gigq.worker.signals import stop_on_signals
 
     executor, concurrency = _hands(executor, processes, concurrency)
-    asked = {name: value for name, value in of_children.items() if value is not None}
-    if executor == "thread" and asked:
-        name = next(iter(asked)).replace("_", "-")
-        raise click.UsageError(f"--{name} is about child processes; it cannot be with --executor thread.")
+    given = {name: value for name, value in options.items() if value is not None}
+    _check_executor(executor, given)
     path, directory = settings.path, restart.working_directory()
     imports.search_working_directory()
     if once or executor == "thread":
@@ -140,15 +185,11 @@ def worker(
     setup_logging()
     made = Worker(
         path,
-        worker_id,
-        polling_interval,
-        concurrency,
+        concurrency=concurrency,
         executor="process" if executor == "process" else "thread",
         imports=() if once else modules,
-        grace=grace,
         durability=settings.durability,
-        max_result=max_result,
-        **asked,
+        **given,
     )
     supervisor = Supervisor()
     if supervisor.is_there:
@@ -192,6 +233,16 @@ def _hands(executor: str | None, processes: int | None, concurrency: int | None)
     if executor is None:
         executor = "process" if os.name == "posix" else "thread"
     return executor, concurrency or (_cores() if executor == "process" else 1)
+
+
+def _check_executor(executor: str, given: dict[str, Any]) -> None:
+    about = {"process": "child processes", "thread": "threads"}
+    for option in click.get_current_context().command.params:
+        if isinstance(option, _Option) and option.name in given and option.only != executor:
+            raise click.UsageError(
+                f"{option.opts[0]} is about {about[option.only]}: it goes with --executor {option.only}, "
+                f"and not with --executor {executor}."
+            )
 
 
 def _cores() -> int:

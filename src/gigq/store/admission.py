@@ -75,17 +75,14 @@ class _First(NamedTuple):
     costs: str | None
 
 
-def admit(tx: Transaction, now: int) -> bool:
-    """Let the best of the lines through, where keys have opened or lines have changed; whether there is more to do."""
-    if not tx.value("admission_is_due", now=now):
-        return False
+def admit(tx: Transaction, now: int) -> None:
+    """Let the best of the lines through, where keys have opened or lines have changed; what is more comes next time."""
     opening = tx.array("keys_that_open", int, now=now, limit=_LINES)
     lines = tx.array("lines_to_look_at", _Line, keys=as_json(opening), limit=_LINES, few=_FEW)
     keys = {key for line in lines for key in line.keys}
     admission = _Admission(tx, lines, rooms.read(tx, keys | set(opening), now), now)
     admission.go_through()
     admission.write(opening)
-    return bool(tx.value("admission_is_due", now=now))
 
 
 class _Admission:

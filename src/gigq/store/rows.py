@@ -9,8 +9,10 @@ from msgspec import Struct
 
 from gigq.lease import Lease
 from gigq.limits import Share
+from gigq.queues import Serving
 from gigq.status import Decision, JobStatus
 from gigq.store.sidecar import Life
+from gigq.timing import NO_TIMES, Times
 
 
 class Settlement(Struct, array_like=True, gc=False):
@@ -83,8 +85,22 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+    retry: str | None = None
+    times: Times = NO_TIMES
     limits: list[Share] | None = None
     """What it takes of each of its limits, by key."""
+
+
+class QueueRow(NamedTuple):
+    """A queue, its settings, and what is in it."""
+
+    name: str
+    paused_at: int | None
+    reason: str | None
+    concurrency: int | None
+    ageing: int | None
+    jobs: dict[str, int]
+    """Status -> jobs in it; a status without jobs is absent."""
 
 
 class Exchanged(NamedTuple):
@@ -138,6 +154,7 @@ class Who(Protocol):
     """How a process introduces its worker."""
 
     worker_id: str
+    serving: Serving
     pid: int
     birth: str | None
     host: str

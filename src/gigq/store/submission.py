@@ -12,6 +12,7 @@ from gigq.store import admission, graph
 from gigq.store.exchange import add_counts
 from gigq.store.rows import NewJob
 from gigq.store.transaction import Transaction, as_json
+from gigq.timing import NO_TIMES
 
 _PIECE = 5000
 """Jobs in one statement: bounds the JSON text, not the transaction."""
@@ -114,7 +115,8 @@ def insert(tx: Transaction, what: Plan, now: int) -> None:
 
 def _insert_one(tx: Transaction, job: NewJob, now: int) -> int:
     """Each statement bound by place, none through JSON; the job's number."""
-    values = (*_kind(job), len(job.dependencies), job.id, job.name, job.created_at, now)
+    *kind, _ = _kind(job)
+    values = (*kind, *job.times, len(job.dependencies), job.id, job.name, job.created_at, now)
     seq = tx.add("insert_job", values)
     tx.add("insert_job_params", (seq, job.params))
     tx.add("count_job", (job.queue,))
@@ -162,6 +164,8 @@ def _kind(job: NewJob) -> tuple[object, ...]:
         job.description,
         len(job.dependencies),
         job.is_async,
+        job.retry,
+        None if job.times is NO_TIMES else job.times,
     )
 
 

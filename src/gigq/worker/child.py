@@ -1,4 +1,4 @@
-"""``python -m gigq.worker.child``: runs calls for the worker that has started it, and knows of no database.
+"""A worker's child process: runs calls for the worker that has started it, and knows of no database.
 
 The worker speaks on its standard input, and hears on a pipe of its own. A thread listens on it; jobs run in the main thread, coroutines on a
 loop of their own. Each start is marked, and each result written before the next start, so that whatever happens to
@@ -398,10 +398,6 @@ def _set_up(setup: wire.Setup) -> str | None:
     """Become like the worker; None, or why not."""
     sys.path[:] = setup.sys_path
     sys.argv[:] = setup.argv
-    if setup.pythonpath is None:
-        os.environ.pop("PYTHONPATH", None)
-    else:
-        os.environ["PYTHONPATH"] = setup.pythonpath
     for name in setup.imports:
         try:
             importlib.import_module(name)
@@ -452,7 +448,3 @@ def main() -> None:
         for message in messages:
             child._hear(message)
         child.serve(unpacker)
-
-
-if __name__ == "__main__":
-    main()

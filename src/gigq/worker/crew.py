@@ -13,7 +13,8 @@ from gigq.lease import Lease
 from gigq.worker import wire
 from gigq.worker.calls import Call
 from gigq.worker.desk import Desk
-from gigq.worker.executors.processes import CALLS, Processes
+from gigq.worker.executors.dealing import CALLS
+from gigq.worker.executors.processes import Processes
 from gigq.worker.executors.threads import AHEAD, Threads
 from gigq.worker.lanes import Lanes
 from gigq.worker.pace import Pace
@@ -79,7 +80,6 @@ def processes(desk: Desk, concurrency: int, options: Options) -> tuple[Processes
     setup = wire.Setup(
         sys_path=list(sys.path),
         argv=list(sys.argv),
-        pythonpath=os.environ.get("PYTHONPATH"),
         imports=list(options.imports),
         marks_path=marks.place.path,
         marks_offset=marks.place.offset,

@@ -29,8 +29,6 @@ class Setup(Struct, array_like=True, tag=0):
 
     sys_path: list[str]
     argv: list[str]
-    pythonpath: str | None
-    """PYTHONPATH as the parent has it."""
     imports: list[str]
     """Modules to import before the first job."""
     marks_path: str

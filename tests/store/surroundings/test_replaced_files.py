@@ -68,6 +68,7 @@ class Working:
         return self.error
 
 
+@pytest.mark.usefixtures("frequent_upkeep")
 @pytest.mark.parametrize("harm", HARMS, ids=["deleted", "renamed", "replaced"])
 @pytest.mark.parametrize("file", FILES)
 def test_an_idle_worker_stops_with_a_message(path: Path, file: str, harm: Callable[[Path], None]) -> None:

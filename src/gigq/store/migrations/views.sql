@@ -42,11 +42,18 @@ SELECT
     strftime('%Y-%m-%dT%H:%M:%S', j.due_at / 1000000, 'unixepoch')
         || printf('.%06d+00:00', j.due_at % 1000000) AS retry_after,
     j.queue AS queue,
+    strftime('%Y-%m-%dT%H:%M:%S', j.due_at / 1000000, 'unixepoch')
+        || printf('.%06d+00:00', j.due_at % 1000000) AS run_at,
+    strftime('%Y-%m-%dT%H:%M:%S', j.expires_at / 1000000, 'unixepoch')
+        || printf('.%06d+00:00', j.expires_at % 1000000) AS expires_at,
+    strftime('%Y-%m-%dT%H:%M:%S', j.deadline_at / 1000000, 'unixepoch')
+        || printf('.%06d+00:00', j.deadline_at % 1000000) AS deadline_at,
     j.on_parent_failure AS on_parent_failure,
     j.crashes AS crashes,
     j.max_crashes AS max_crashes,
     j.parents_left AS parents_left,
     j.held_by AS held_by,
+    j.retry AS retry,
     (SELECT n.name FROM limit_line AS n WHERE n.number = j.line) AS limits,
     j.seq AS seq
 FROM job AS j;

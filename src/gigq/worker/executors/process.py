@@ -8,13 +8,12 @@ import secrets
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
-from pathlib import Path
 from typing import Any
 
 from gigq.worker import family, wire
 from gigq.worker.calls import Call
+from gigq.worker.executors import interpreter
 
 _CHUNK = 256 * 1024
 _MOST_AT_ONCE = 4 * 1024 * 1024
@@ -79,12 +78,11 @@ class Process:
             for fd in (self.write_fd, self._read_fd):
                 os.set_blocking(fd, False)
                 _widen(fd)
-            # -P: a module of the working directory must not stand in for one of the standard library.
             return subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-                [sys.executable, "-P", "-m", "gigq.worker.child", str(theirs_out)],
+                interpreter.command(str(theirs_out)),
                 stdin=theirs_in,
                 pass_fds=[theirs_out],
-                env={**os.environ, family.TOKEN: self.token, "PYTHONPATH": _with_this_package()},
+                env={**os.environ, family.TOKEN: self.token},
                 process_group=0,
             )
         except BaseException:
@@ -271,17 +269,6 @@ def _watch_death(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError:
         return None
-
-
-def _with_this_package() -> str:
-    """PYTHONPATH with which a child finds the gigq that its worker runs."""
-    ours = str(Path(__file__).parents[3])
-    theirs = os.environ.get("PYTHONPATH")
-    if ours in sysconfig.get_paths().values():
-        return (
-            theirs or ""
-        )  # it is found there; named first, what else lies there would hide the standard library
-    return f"{ours}{os.pathsep}{theirs}" if theirs else ours
 
 
 def _name(number: int) -> str:

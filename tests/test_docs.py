@@ -68,19 +68,22 @@ def test_a_worker_in_python_stops_what_runs_too_long(tmp_path: Path) -> None:
     assert run(tmp_path, "stops.py") == "timeout\n"
 
 
-PRINTING = ("retries", "limits")
-"""Pages whose scripts print what the text block after them says."""
+PRINTING = {
+    page: (ROOT / "docs" / page).read_text("utf-8")
+    for page in ("limits.md", "retries.md", "transactions.md", "uniqueness.md")
+}
+"""Pages whose scripts are each followed by what they print."""
+PRINTED = [
+    (page, name) for page, text in PRINTING.items() for name in re.findall(r"```python\n# (\S+\.py)\n", text)
+]
 
 
-@pytest.mark.parametrize("page", PRINTING)
-def test_a_page_prints_what_it_says(tmp_path: Path, page: str) -> None:
-    text = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
-    names = re.findall(r"```python\n# (\S+\.py)\n", text)
-    assert names
-    for name in names:
-        (tmp_path / name).write_text(_script(text, name))
-        shown = text.partition(f"# {name}\n")[2].partition("```text\n")[2].partition("```")[0]
-        assert run(tmp_path, name) == shown
+@pytest.mark.parametrize(("page", "name"), PRINTED)
+def test_a_page_prints_what_it_says(tmp_path: Path, page: str, name: str) -> None:
+    text = PRINTING[page]
+    (tmp_path / name).write_text(_script(text, name))
+    shown = text.partition(f"# {name}\n")[2].partition("```text\n")[2].partition("```")[0]
+    assert run(tmp_path, name) == shown
 
 
 def _script(document: str, name: str) -> str:

@@ -30,6 +30,7 @@ from gigq.queue import JobQueue
 from gigq.retry import Exponential
 from gigq.status import JobStatus
 from gigq.task import TaskWrapper, task
+from gigq.unique import Unique
 from gigq.workflow import Workflow
 
 __version__ = "0.6.0"
@@ -82,6 +83,7 @@ __all__ = [
     "StoreVersion",
     "TaskWrapper",
     "TooManyAbandoned",
+    "Unique",
     "UnknownParent",
     "Worker",
     "WorkerFailed",

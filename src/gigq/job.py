@@ -12,6 +12,7 @@ from gigq.clock import SYSTEM, is_seconds, to_iso
 from gigq.errors import InvalidJob
 from gigq.limits import Limit
 from gigq.status import MAX_CRASHES, PARENT_POLICIES, OnParentFailure
+from gigq.unique import Unique, declared
 
 _SEQUENCE = (list, tuple)
 
@@ -44,6 +45,8 @@ class Job:
         delay: timing.Duration | None = None,
         expires: timing.Duration | timing.Moment | None = None,
         deadline: timing.Duration | timing.Moment | None = None,
+        unique_key: str | None = None,
+        unique: Unique | bool | None = None,
         limit: Limit | Sequence[Limit] | None = None,
     ) -> None:
         """
@@ -77,6 +80,8 @@ class Job:
                 submitted (seconds or a timedelta); then it is cancelled.
             deadline: The same for its end, over all attempts and waits: from then on it is stopped, and not tried
                 again; its status is timeout.
+            unique_key: While a job with this text is pending or running, there is no other.
+            unique: True for a key made from the function and the params; a :class:`Unique` says more.
             limit: What it shares with other jobs, and how much of that: one :class:`Limit`, or several.
 
         Raises:
@@ -103,6 +108,8 @@ class Job:
         self.delay = delay
         self.expires = expires
         self.deadline = deadline
+        self.unique_key = unique_key
+        self.unique = unique
         self.limit = limit
         self.created_at = to_iso(SYSTEM.now())
         self.check()
@@ -134,6 +141,8 @@ class Job:
             raise InvalidJob(
                 f"{self._named}on_parent_failure: one of {', '.join(PARENT_POLICIES)}, not {self.on_parent_failure!r}"
             )
+        if self.unique is not None or self.unique_key is not None:
+            declared(self.unique, self.unique_key, self._named)
         if self.limit is not None:
             limits.declared(self.limit, self._named)
 

@@ -22,6 +22,9 @@ def decorated(url="x"): ...
 @task
 def bare(): ...
 
+@task(unique_key="the tasks own")
+def alone(): ...
+
 @task(timeout=None)
 def endless(): ...
 
@@ -234,3 +237,22 @@ def test_a_retry_flag_takes_the_place_of_what_the_task_declares(gigq: Gigq, db: 
     assert (job["retry"], job["retry_delay"]) == ({"delays": [1, 5]}, 0)
     job = submitted(gigq, db, "project_of_submit.patient", "--retry-delay", "3")
     assert (job["retry"], job["retry_delay"]) == (None, 3)
+
+
+def test_a_unique_job_is_submitted_once_and_the_second_answer_names_it(gigq: Gigq, db: str) -> None:
+    words = ["project_of_submit.plain", "-p", "a=1", "-p", "b=2", "--unique"]
+    job = submitted(gigq, db, *words)
+    turned = ["project_of_submit.plain", "-p", "b=2", "-p", "a=1", "--unique"]
+    answer = gigq("submit", *turned)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == f"Job not submitted, its unique key is taken by: {job['id']}\n"
+    assert json.loads(gigq("--json", "submit", *turned).out) == {"id": job["id"], "submitted": False}
+    assert submitted(gigq, db, *words[:-3], "--unique")["id"] != job["id"]
+
+
+def test_a_unique_key_is_given_or_the_tasks_own(gigq: Gigq, db: str) -> None:
+    assert submitted(gigq, db, "project_of_submit.plain", "--unique-key", "k")["unique_key"] == "k"
+    assert "not submitted" in gigq("submit", "project_of_submit.bare", "--unique-key", "k").out
+    assert submitted(gigq, db, "project_of_submit.alone", "--unique")["unique_key"] == "the tasks own"
+    answer = gigq("submit", "project_of_submit.plain", "--unique-key", "")
+    assert (answer.code != 0, "unique_key" in answer.err, answer.out) == (True, True, "")

@@ -43,6 +43,7 @@ NAMES = [
     "StoreVersion",
     "TaskWrapper",
     "TooManyAbandoned",
+    "Unique",
     "UnknownParent",
     "Worker",
     "WorkerFailed",

@@ -49,6 +49,7 @@ OURS = {
     "run_at",
     "expires_at",
     "deadline_at",
+    "unique_key",
     "limits",
 }
 EXECUTION = {"id", "job_id", "worker_id", "status", "started_at", "completed_at", "result", "error"}

@@ -11,7 +11,7 @@ from gigq.clock import SECOND
 from gigq.lease import START_WITHIN, Lease
 from gigq.limits import Setting
 from gigq.status import End
-from gigq.store.rows import NewJob
+from gigq.store.rows import NewJob, NewUnique
 
 A = share("a", 1)
 
@@ -242,6 +242,24 @@ def test_one_whose_parent_is_brought_back_gives_its_place_to_the_next(hands: Han
     assert held(hands) == {"child": None, "other": "limit:a"}
     assert hands.requeue("parent") is None
     assert ids(hands.claim(10)) == ["parent", "other"]
+
+
+@pytest.mark.parametrize("let_through", [False, True])
+@pytest.mark.parametrize("then", [None, "a", "b"])
+def test_one_that_is_declared_anew_has_the_limits_that_it_declares_then(
+    hands: Hands, let_through: bool, then: str | None
+) -> None:
+    def declare(job_id: str, key: str | None) -> NewJob:
+        job = limited(job_id, *([share(key, 1)] if key else []), priority=1)
+        job.unique = NewUnique("the key", "pending", None, "replace")
+        return job
+
+    hands.submit(declare("replaced", "a"), limited("other", A))
+    if let_through:
+        hands.exchange([])
+    hands.submit(declare("never seen", then))
+    assert ids(hands.claim(9)) == (["replaced"] if then == "a" else ["replaced", "other"])
+    assert hands.job("replaced")["held_by"] is None
 
 
 def test_one_held_for_want_of_a_module_takes_no_place(hands: Hands) -> None:

@@ -119,6 +119,13 @@ Examples:
     callback=_seconds_or_time,
     help="Stop it, and do not try it again, from then on.",
 )
+@click.option("--unique-key", metavar="KEY", help="Not if a job with this key is pending or running.")
+@click.option(
+    "--unique",
+    is_flag=True,
+    default=None,
+    help="The same, with a key made from the function and its parameters.",
+)
 @pass_settings
 def submit(settings: Settings, /, function: str, params: dict[str, Any], **options: Any) -> int:
     """Submit a function as a job.
@@ -145,7 +152,9 @@ def submit(settings: Settings, /, function: str, params: dict[str, Any], **optio
     queue = JobQueue(settings.path, durability=settings.durability)
     try:
         job_id = queue.submit(job)
-        if settings.json:
+        if job_id != job.id:
+            _tell_other(settings, job_id)
+        elif settings.json:
             output.as_json({"id": job_id})
         else:
             output.say(f"Job submitted: {job_id}")
@@ -157,6 +166,14 @@ def submit(settings: Settings, /, function: str, params: dict[str, Any], **optio
 
 _INSTEAD: dict[str, tuple[str, Any]] = {"retry": ("retry_delay", 0), "retry_delay": ("retry", None)}
 """Flag -> what a @task may have declared in its place, and the value that takes it back."""
+
+
+def _tell_other(settings: Settings, job_id: str) -> None:
+    """A job that was there already has the unique key."""
+    if settings.json:
+        output.as_json({"id": job_id, "submitted": False})
+    else:
+        output.say(f"Job not submitted, its unique key is taken by: {job_id}")
 
 
 def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
@@ -178,6 +195,8 @@ def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
         raise imports.CannotImport(str(error)) from None
     if isinstance(found, TaskWrapper):
         job = found.to_job()
+        if job.unique is not None:  # the task says more than the flag can
+            given.pop("unique", None)
         for field, value in given.items():
             setattr(job, field, value)
             other, nothing = _INSTEAD.get(field, (field, value))

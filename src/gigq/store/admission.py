@@ -56,6 +56,14 @@ def enter(tx: Transaction, jobs: list[NewJob], base: int) -> None:
     tx.run("stand_in_line", jobs=as_json([(seq, numbers[place], costs) for seq, place, costs in standing]))
 
 
+def enter_anew(tx: Transaction, job: NewJob, seq: int) -> None:
+    """Have a pending job that was declared anew stand in the line of the limits that it has now, if it has any."""
+    if job.limits is None:
+        tx.run("leave_line", job=seq)
+    else:
+        enter(tx, [job], seq)
+
+
 # -- the exchange ------------------------------------------------------------------------------------------------
 
 
@@ -188,26 +196,23 @@ class _Admission:
 def check(tx: Transaction, leases: list[Lease], now: int) -> list[Lease]:
     """Those of the jobs about to be claimed that their limits have room for; the others go back into their lines."""
     limited = [lease.seq for lease in leases if lease.line is not None]
-    wants = tx.array("limits_of", tuple[int, int, str | None, list[int]], jobs=as_json(limited))
+    wants = tx.array("limits_of", tuple[int, str | None, list[int]], jobs=as_json(limited))
     found = rooms.read(tx, {key for *_, keys in wants for key in keys}, now)
-    back: dict[int, tuple[int, int, int | None]] = {}
-    """Job -> its line, the key that has no room, when that may open."""
-    closed: dict[int, int | None] = {}
+    back: set[int] = set()
+    closed: set[int] = set()
     admitted: list[tuple[int, int, int]] = []
     starts: list[Start] = []
-    for job, line, costs, keys in wants:
+    for job, costs, keys in wants:
         shares = list(zip(keys, rooms.costs_of(costs, keys), strict=True))
+        full = next((key for key, cost in shares if key in closed or found[key].lacks(cost, now)), None)
+        if full is not None:
+            closed.add(full)
+            back.add(job)
+            continue
         for key, cost in shares:
-            if key not in closed and found[key].lacks(cost, now):
-                closed[key] = found[key].opens_at(cost, now)
-            if key in closed:
-                back[job] = line, key, closed[key]
-                break
-        else:
-            for key, cost in shares:
-                admitted.append((key, job, cost))
-                if (taken := found[key].take(cost, now)) is not None:
-                    starts.append(Start(key, now + START_WITHIN, job, taken))
+            admitted.append((key, job, cost))
+            if (taken := found[key].take(cost, now)) is not None:
+                starts.append(Start(key, now + START_WITHIN, job, taken))
     _write_claim(tx, found, admitted, starts, back)
     return [lease for lease in leases if lease.seq not in back] if back else leases
 
@@ -217,7 +222,7 @@ def _write_claim(
     found: dict[int, Room],
     admitted: list[tuple[int, int, int]],
     starts: list[Start],
-    back: dict[int, tuple[int, int, int | None]],
+    back: set[int],
 ) -> None:
     if admitted:
         tx.run("note_admitted", rows=as_json(admitted))
@@ -232,9 +237,6 @@ def _write_claim(
         ]
         tx.run("use_rate", keys=as_json(used))
     if back:
-        lines = as_json(list(back.values()))
-        tx.run("line_waits", lines=lines)
-        tx.run("key_opens_at", lines=lines)
         tx.run("back_in_line", jobs=as_json(list(back)))
 
 

@@ -29,6 +29,8 @@ class Settlement(Struct, array_like=True, gc=False):
     crashes: int = 0
     due_at: int | None = None
     held_by: str | None = None
+    verdict: str | None = None
+    """What the job says of its end, where that is not the ``error`` of its run."""
     backs_off: str | None = None
     """The key of the limit that backs off until ``due_at``; empty for all that the job has."""
 
@@ -43,11 +45,12 @@ class Settlement(Struct, array_like=True, gc=False):
                 self.due_at,
                 self.held_by,
                 self.error,
+                self.verdict,
             )
         )
         self.status, self.run, self.error = what.status.value, what.run, what.error
         self.attempts, self.crashes = what.attempts, what.crashes
-        self.due_at, self.held_by = what.due_at, what.held_by
+        self.due_at, self.held_by, self.verdict = what.due_at, what.held_by, what.verdict
 
 
 class WorkerRow(Struct, array_like=True):
@@ -61,6 +64,16 @@ class WorkerRow(Struct, array_like=True):
     host: str
     boot: str
     sidecar: str
+
+
+class NewUnique(Struct, gc=False):
+    """What makes a job unique."""
+
+    key: str
+    states: str
+    """In which it keeps its key, with commas between them."""
+    period: int | None
+    on_conflict: str
 
 
 class NewJob(Struct, gc=False):
@@ -85,6 +98,7 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+    unique: NewUnique | None = None
     retry: str | None = None
     times: Times = NO_TIMES
     limits: list[Share] | None = None

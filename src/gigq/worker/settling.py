@@ -119,6 +119,8 @@ def announce(settlement: Settlement, worker_id: str) -> None:
         if log.worker.isEnabledFor(20):
             seconds = (settlement.ended_at - (settlement.started_at or settlement.ended_at)) / SECOND
             log.completed(lease.id, lease.name, attempt, worker_id, seconds)
+    elif settlement.verdict is not None:
+        log.not_repeated(lease.id, lease.name, attempt, worker_id, settlement.verdict, error)
     elif settlement.held_by is not None:
         log.held(lease.id, lease.name, worker_id, f"{settlement.held_by} ({error})")
     elif settlement.run == "crashed":

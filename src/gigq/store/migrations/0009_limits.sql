@@ -75,22 +75,22 @@ BEGIN
 END;
 
 -- Whatever takes a job that was let through, and does not run yet: others may have its place.
-CREATE TRIGGER limited_job_goes AFTER UPDATE OF parents_left, due_at, held_by ON job
+CREATE TRIGGER limited_job_goes AFTER UPDATE OF line, parents_left, due_at, held_by ON job
 WHEN OLD.line IS NOT NULL
     AND OLD.status = 'pending' AND OLD.parents_left = 0 AND OLD.due_at IS NULL AND OLD.held_by IS NULL
-    AND (NEW.parents_left != 0 OR NEW.due_at IS NOT NULL OR NEW.held_by IS NOT NULL OR NEW.status NOT IN ('pending', 'running'))
+    AND (NEW.parents_left != 0 OR NEW.due_at IS NOT NULL OR NEW.held_by IS NOT NULL OR NEW.line IS NOT OLD.line
+        OR NEW.status NOT IN ('pending', 'running'))
 BEGIN
-    DELETE FROM admitted WHERE job = NEW.seq AND key IN (SELECT key FROM limit_member WHERE line = NEW.line);
+    DELETE FROM admitted WHERE job = OLD.seq AND key IN (SELECT key FROM limit_member WHERE line = OLD.line);
     UPDATE limit_key SET opens_at = 0
-        WHERE number IN (SELECT key FROM limit_member WHERE line = NEW.line) AND opens_at IS NOT 0
-            AND NOT (NEW.held_by IS NOT NULL AND number IS (SELECT waits_for FROM limit_line WHERE number = NEW.line));
+        WHERE number IN (SELECT key FROM limit_member WHERE line = OLD.line) AND opens_at IS NOT 0;
 END;
 
 -- The first of a line leaves it without having been let through: the next one, or another line's, may need less room.
-CREATE TRIGGER limited_head_goes AFTER UPDATE OF parents_left, due_at, held_by ON job
+CREATE TRIGGER limited_head_goes AFTER UPDATE OF line, parents_left, due_at, held_by ON job
 WHEN OLD.line IS NOT NULL AND OLD.status = 'pending' AND substr(OLD.held_by, 1, 6) = 'limit:'
     AND OLD.parents_left = 0 AND OLD.due_at IS NULL
-    AND (NEW.status != 'pending' OR NEW.parents_left != 0 OR NEW.due_at IS NOT NULL)
+    AND (NEW.status != 'pending' OR NEW.parents_left != 0 OR NEW.due_at IS NOT NULL OR NEW.line IS NOT OLD.line)
 BEGIN
     UPDATE limit_key SET opens_at = 0
         WHERE number = (SELECT waits_for FROM limit_line WHERE number = OLD.line AND head_seq = OLD.seq) AND opens_at IS NOT 0;

@@ -25,6 +25,7 @@ NUMBERED: tuple[str, ...] = (
     "0002_execution.sql",
     "0003_queues.sql",
     "0004_retries.sql",
+    "0006_uniqueness.sql",
     "0009_limits.sql",
 )
 NEWEST = int(NUMBERED[-1][:4])

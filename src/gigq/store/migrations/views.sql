@@ -54,6 +54,7 @@ SELECT
     j.parents_left AS parents_left,
     j.held_by AS held_by,
     j.retry AS retry,
+    j.unique_key AS unique_key,
     (SELECT n.name FROM limit_line AS n WHERE n.number = j.line) AS limits,
     j.seq AS seq
 FROM job AS j;

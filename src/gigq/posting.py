@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, ids, labels, timing, unique
+from gigq import callables, codec, ids, labels, limits, timing, unique
 from gigq.clock import from_iso, from_seconds, to_iso
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
@@ -115,6 +115,7 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         retry=job.retry_policy(),
         times=_times(job, now),
         unique=None if job.unique is None and job.unique_key is None else _unique(job, reference),
+        limits=None if job.limit is None else limits.shares(job.limit, job.params, f"job {job.name!r}: "),
     )
     if job.tags is not None or job.metadata is not None:
         row.tags, row.metadata = labels.stored(job.tags, job.metadata)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gigq.errors import DependencyCycle, DuplicateJob, UnknownParent
 from gigq.ids import sought
 from gigq.status import JobStatus
-from gigq.store import graph, uniqueness
+from gigq.store import admission, graph, uniqueness
 from gigq.store.exchange import add_counts
 from gigq.store.rows import NewJob
 from gigq.store.transaction import Transaction, as_json
@@ -110,7 +110,7 @@ def insert(tx: Transaction, what: Plan, now: int) -> dict[str, str]:
     if what.jobs:
         _insert(tx, what, now)
     for change in meeting.changes:
-        uniqueness.redeclare(tx, change, _one_kind(change.job), now)
+        admission.enter_anew(tx, change.job, uniqueness.redeclare(tx, change, _one_kind(change.job), now))
     return meeting.met
 
 
@@ -121,6 +121,8 @@ def _insert(tx: Transaction, what: Plan, now: int) -> None:
         _refuse_unknown(jobs, next(parent for parent in what.outside if parent not in outside))
     base = _insert_one(tx, jobs[0], now) if len(jobs) == 1 else _insert_many(tx, what, now)
     _insert_labels(tx, base, jobs)
+    if any(job.limits is not None for job in jobs):
+        admission.enter(tx, jobs, base)
     if not any(job.dependencies for job in jobs):
         return
     _insert_edges(tx, what, base, outside)

@@ -116,7 +116,7 @@ def columns(job: NewJob, now: int) -> tuple[object, ...]:
     return key, key, unique.states, until
 
 
-def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: int) -> None:
+def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: int) -> int:
     """Give a pending job what another declared; it keeps its id, its place in line, its parents and its history.
 
     Args:
@@ -125,11 +125,14 @@ def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: in
         kind: the ``kind_columns`` of that.
         now: microseconds UTC.
 
+    Returns:
+        Its number.
+
     Raises:
         InvalidJob: it would have to wait for other parents; the caller rolls back.
     """
     job = change.job
-    seq = tx.value("find", id=change.id)
+    seq: int = tx.value("find", id=change.id)
     parents = {parent.id for parent in tx.array("parents_of", Parent, jobs=as_json([seq]))}
     if parents != set(job.dependencies):
         raise InvalidJob(
@@ -142,6 +145,7 @@ def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: in
     if tx.place("redeclare", (job.name, now, *kind, *columns(job, now), seq)) == 1:
         tx.run("redeclare_params", job=seq, body=job.params)
     tx.run("count_jobs", jobs=listed, sign=1)
+    return seq
 
 
 def regain(tx: Transaction, jobs: list[int], now: int) -> dict[int, str]:

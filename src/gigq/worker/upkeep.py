@@ -7,6 +7,7 @@ from gigq.store import Store
 from gigq.store.rows import Settlement
 from gigq.worker import settling
 from gigq.worker.chores import imports, schedules
+from gigq.worker.chores.limits import Tidying
 from gigq.worker.chores.rescue import Rescue
 from gigq.worker.chores.retention import Retention
 
@@ -30,6 +31,7 @@ class Upkeep:
         self.rescue = Rescue(store, clock)
         self._retention = Retention(store, clock)
         self._next = self._due = clock.monotonic()
+        self._tidying = Tidying(store, clock)
         self._imports_next = clock.monotonic()
         self.next_tick: int | None = None
         """When a schedule is due, as far as this worker has heard (microseconds UTC)."""
@@ -80,6 +82,7 @@ class Upkeep:
         expired = self._store.expire(self._clock.now())
         released = self.look_after_imports()
         self._retention.learn()
+        self._tidying.run()
         return bool(settled or expired or released)
 
     def look_after_imports(self) -> int:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from clocks import TurnedClock
 from hypothesis import settings
+from stores import KINDS, Hands, Kind, assert_sound, open_kind
 
 from gigq import JobQueue, Worker, close_connections
+from gigq.store import Store
 from gigq.worker import upkeep
 
 MakeWorker = Callable[..., Worker]
@@ -92,3 +94,25 @@ def _encodable(value: Any) -> Any:
             return type(value)(map(_encodable, value))
         case _:
             return value
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    made: Kind = request.param
+    return made
+
+
+@pytest.fixture
+def store(kind: Kind, tmp_path: Path) -> Iterator[Store]:
+    """An empty store."""
+    opened = open_kind(kind, tmp_path)
+    yield opened
+    opened.engine.close()
+
+
+@pytest.fixture
+def hands(store: Store, clock: TurnedClock) -> Iterator[Hands]:
+    """Hands on it; afterwards it must be sound."""
+    made = Hands(store, clock)
+    yield made
+    assert_sound(made)

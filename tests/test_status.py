@@ -36,6 +36,7 @@ class Job:
     max_attempts: int = 3
     max_crashes: int = 3
     retry_delay: int = 0
+    deadline_at: int | None = None
 
 
 JOBS = st.builds(
@@ -63,8 +64,10 @@ def test_the_transitions_are_those_of_the_architecture() -> None:
         "claim": ({"pending"}, {"running"}),
         "settle": ({"running"}, {"completed", "failed", "timeout", "cancelled", "pending"}),
         "cancel": ({"pending"}, {"cancelled"}),
+        "expire": ({"pending"}, {"cancelled", "timeout"}),
         "hold_expires": ({"pending"}, {"failed"}),
         "requeue": ({"failed", "timeout", "cancelled"}, {"pending"}),
+        "give_way": ({"failed", "timeout", "cancelled"}, {"cancelled"}),
     }
     assert set(TRANSITIONS) == set(typing.get_args(Move))
 
@@ -132,6 +135,21 @@ def test_attempts_are_repeated_until_they_are_used_up(
     assert decision.status is (JobStatus.PENDING if again else final)
     assert (decision.run, decision.error) == (run, "why")
     assert decision.due_at == (NOW + job.retry_delay if again and job.retry_delay else None)
+
+
+@pytest.mark.parametrize(("end", "final"), [("raised", JobStatus.FAILED), ("timeout", JobStatus.TIMEOUT)])
+@given(job=JOBS, left=st.integers(-1_000_000, 20_000_000))
+def test_nothing_is_tried_again_at_or_after_its_deadline(
+    end: End, final: JobStatus, job: Job, left: int
+) -> None:
+    job.deadline_at = NOW + left
+    decision = settle(end, job, NOW, "why")
+    in_time = job.retry_delay < left
+    again = job.attempts + 1 < job.max_attempts and in_time
+    assert decision.status is (JobStatus.PENDING if again else final)
+    assert decision.error is not None
+    assert decision.error.startswith("why")
+    assert ("deadline" in decision.error) == (not in_time and job.attempts + 1 < job.max_attempts)
 
 
 @given(st.sampled_from(["raised", "timeout", "snoozed", "unstarted"]), JOBS, st.integers(0, 10_000_000))

@@ -69,7 +69,7 @@ Claim = Callable[[int], list[str]]
 
 
 def claims(folder: str, backlog: int, claims: int, batches: int) -> Sample:
-    from gigq.store.exchange import Claim as Wanted
+    from gigq.store.claiming import Claim as Wanted
     from gigq.worker.seat import Seat
 
     def claimer(path: str) -> Claim:

@@ -197,6 +197,7 @@ def shown(record: dict[str, Any]) -> dict[str, Any]:
     record["params"] = codec.decode(record["params"])
     record["dependencies"] = codec.decode(record["dependencies"])
     record["result"] = codec.decode(record["result"])
+    record["retry"] = codec.decode(record["retry"])
     record["tags"] = codec.decode(record["tags"]) or []
     record["metadata"] = codec.decode(record["metadata"]) or {}
     if record["progress"] is not None:

@@ -22,25 +22,28 @@ class JobStatus(Enum):
     FAILED = "failed"
     """It raised on its last attempt, or may not be tried again."""
     CANCELLED = "cancelled"
-    """Called off before it ran, or with a parent that ended badly."""
+    """Called off before it ran, with a parent that ended badly, or not started before it expired."""
     TIMEOUT = "timeout"
-    """Its last attempt ran past its timeout."""
+    """Its last attempt ran past its timeout, or it was not done by its deadline."""
 
 
 ENDED_BADLY = frozenset({JobStatus.FAILED, JobStatus.TIMEOUT, JobStatus.CANCELLED})
 TERMINAL = ENDED_BADLY | {JobStatus.COMPLETED}
 CLEARABLE = frozenset({JobStatus.COMPLETED, JobStatus.CANCELLED})
 
-Move = Literal["claim", "settle", "cancel", "hold_expires", "requeue"]
+Move = Literal["claim", "settle", "cancel", "expire", "hold_expires", "requeue", "give_way"]
 
 TRANSITIONS: dict[Move, tuple[frozenset[JobStatus], frozenset[JobStatus]]] = {
     "claim": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.RUNNING})),
     "settle": (frozenset({JobStatus.RUNNING}), TERMINAL | {JobStatus.PENDING}),
     "cancel": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.CANCELLED})),
+    "expire": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.CANCELLED, JobStatus.TIMEOUT})),
     "hold_expires": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.FAILED})),
     "requeue": (ENDED_BADLY, frozenset({JobStatus.PENDING})),
+    "give_way": (ENDED_BADLY, frozenset({JobStatus.CANCELLED})),
 }
-"""Move -> (states it may start from, states it may lead to)."""
+"""Move -> (states it may start from, states it may lead to). ``give_way`` is a requeue that meets another job with the
+same unique key."""
 
 OnParentFailure = Literal["cancel", "run", "wait"]
 PARENT_POLICIES: tuple[OnParentFailure, ...] = ("cancel", "run", "wait")
@@ -70,6 +73,8 @@ NOT_BEGUN = frozenset[End]({"unstarted", "hindered", "unavailable"})
 _HINDERED = 2_000_000
 """Microseconds until a hindered job is tried again."""
 CANCELLED = "cancelled while it ran"
+REPLACED = "replaced by {}"
+"""Why a job was cancelled whose unique key another one has."""
 
 RunStatus = Literal[
     "completed", "failed", "snoozed", "timeout", "cancelled", "crashed", "released", "superseded"
@@ -89,6 +94,9 @@ class Facts(Protocol):
     def max_crashes(self) -> int: ...
     @property
     def retry_delay(self) -> int: ...
+    @property
+    def deadline_at(self) -> int | None:
+        """Microseconds UTC."""
 
 
 class Decision(NamedTuple):
@@ -102,12 +110,15 @@ class Decision(NamedTuple):
     due_at: int | None = None
     held_by: str | None = None
     error: str | None = None
+    verdict: str | None = None
+    """What the job says of its end, where that is not the ``error`` of its run."""
 
 
 def settle(
     end: End, job: Facts, now: int, error: str | None = None, module: str = "", delay: int | None = None
 ) -> Decision:
-    """Decide retry or end, in one place for every way a run can end; :func:`heed_stop` has the last word.
+    """Decide retry or end, in one place for every way a run can end; :func:`heed_stop` and
+    :func:`give_way` have the last word.
 
     Args:
         end: how the run ended.
@@ -128,7 +139,10 @@ def settle(
             final, run = _CHARGED[end]
             if job.attempts + 1 >= job.max_attempts:
                 return Decision(final, run, attempts=1, error=error)
-            return Decision(JobStatus.PENDING, run, attempts=1, due_at=_in(again, now), error=error)
+            due_at = _in(again, now)
+            if job.deadline_at is not None and (due_at or now) >= job.deadline_at:
+                return Decision(final, run, attempts=1, error=_too_late(error))
+            return Decision(JobStatus.PENDING, run, attempts=1, due_at=due_at, error=error)
         case "snoozed":
             return Decision(JobStatus.PENDING, "snoozed", due_at=_in(again, now), error=error)
         case "cancelled":
@@ -161,6 +175,13 @@ def heed_stop(decision: Decision) -> Decision:
     return decision._replace(status=JobStatus.CANCELLED, due_at=None, held_by=None, error=error)
 
 
+def give_way(decision: Decision, other: str) -> Decision:
+    """What becomes of a job that was to run again while another, of this id, has its unique key."""
+    return decision._replace(
+        status=JobStatus.CANCELLED, due_at=None, held_by=None, verdict=REPLACED.format(other)
+    )
+
+
 def _in(delay: int, now: int) -> int | None:
     return now + delay if delay else None
 
@@ -172,6 +193,10 @@ def _died(job: Facts, error: str | None) -> Decision:
         reason = f"{error or 'died while it ran'}; gave up after {job.crashes + 1} crashes (max_crashes)"
         return Decision(JobStatus.FAILED, "crashed", crashes=1, error=reason)
     return Decision(JobStatus.PENDING, "crashed", crashes=1, error=error)
+
+
+def _too_late(error: str | None) -> str:
+    return f"{error or 'it failed'}\n\nNot tried again: its deadline would be over."
 
 
 def _once(reason: str | None) -> str:

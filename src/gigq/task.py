@@ -21,9 +21,19 @@ _OPTIONS = (
     "timeout",
     "description",
     "retry_delay",
+    "retry",
+    "retry_on",
+    "fail_on",
     "on_parent_failure",
     "max_crashes",
     "pass_parent_results",
+    "queue",
+    "run_at",
+    "delay",
+    "expires",
+    "deadline",
+    "unique_key",
+    "unique",
     "tags",
     "metadata",
 )
@@ -85,6 +95,22 @@ class TaskWrapper(Generic[P, R]):
         """
         return Job(function=self.__wrapped__, params=params, **self._options)
 
+    def using(self, **options: Any) -> TaskWrapper[P, R]:
+        """
+        The same task with other options: ``report.using(delay=60, queue="slow").submit(queue, year=2026)``.
+
+        Args:
+            **options: Job options; the others stay as they were given at decoration.
+
+        Returns:
+            A task of its own; this one is unchanged.
+
+        Raises:
+            TypeError: there is no such option.
+            InvalidJob: its value cannot be accepted.
+        """
+        return TaskWrapper(self.__wrapped__, **{**self._options, **options})
+
     def __repr__(self) -> str:
         return f"<task {self.__module__}.{self.__qualname__}>"
 
@@ -109,8 +135,9 @@ def task(
         def my_job(x):
             return x * 2
 
-    Job options (priority, max_attempts, timeout, description, name, retry_delay, on_parent_failure, max_crashes,
-    pass_parent_results, tags, metadata) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
+    Job options (priority, max_attempts, timeout, description, name, retry_delay, retry, retry_on, fail_on,
+    on_parent_failure, max_crashes, pass_parent_results, queue, run_at, delay, expires, deadline, unique_key, unique,
+    tags, metadata) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
     """
     if fn is not None:
         return TaskWrapper(fn, **options)

@@ -45,6 +45,11 @@ OURS = {
     "parents_left",
     "held_by",
     "progress",
+    "retry",
+    "run_at",
+    "expires_at",
+    "deadline_at",
+    "unique_key",
     "tags",
     "metadata",
 }
@@ -226,7 +231,7 @@ def test_started_at_is_that_of_the_newest_attempt(
 def test_what_was_given_back_before_its_start_left_no_trace(
     queue: JobQueue, worker: Worker, clock: TurnedClock
 ) -> None:
-    from gigq.store.exchange import Claim
+    from gigq.store.claiming import Claim
     from gigq.worker import settling
 
     job_id = queue.submit(Job("one", jobs.fail))

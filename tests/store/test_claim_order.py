@@ -7,7 +7,7 @@ from clocks import TurnedClock
 from stores import Hands, new_job
 
 from gigq.clock import SECOND
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 
 
 def test_higher_priorities_come_first_and_equal_ones_in_order_of_submission(hands: Hands) -> None:

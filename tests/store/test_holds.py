@@ -6,7 +6,7 @@ from clocks import TurnedClock
 from stores import Hands, new_job
 
 from gigq.clock import SECOND
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 
 
 def test_a_job_whose_module_is_missing_is_held_until_somebody_can_import_it(

@@ -23,7 +23,24 @@ from gigq.store.connections import connect
 # Statement -> what it goes through: ``alias:index``, where ``key`` is the primary key; ``alias:scan`` for all of a
 # table (small ones only, or one row of it); ``sort:...`` for a sort by hand. What is not listed must not happen.
 PLANS = {
-    "peek": "job:job_due job:job_ready unfinished:scan",
+    "peek": "job:job_due job:job_ends job:job_ready queue:scan unfinished:scan",
+    "next_end": "job:job_ends",
+    "ending": "job:job_ends",
+    "expire": "job:key",
+    "forget_ends": "job:key",
+    "ready_from": "c:key job:job_ready s:key",
+    "ready_among": "c:key job:job_ready s:key",
+    "ready_priorities": "job:job_ready",
+    "claim_choose_among": "j:key job:job_ready p:key sort:ORDER BY",
+    "pause_queue": "",
+    "resume_queue": "queue:key",
+    "limit_queue": "",
+    "age_queue": "",
+    "forget_queue": "queue:key",
+    "is_paused": "queue:key",
+    "paused_queues": "queue:scan",
+    "queues": "counts:scan queue:scan s:key sort:ORDER BY",
+    "queue_counts": "counts:scan",
     "promote": "job:job_due job:key",
     "claim_choose": "j:key job:job_ready p:key",
     "claim_choose_without": "j:key job:job_ready p:key",
@@ -32,11 +49,15 @@ PLANS = {
     "settle_ended": "e:key job:key p:key u:key x:key",
     "record_completed": "job:key",
     "record_runs": "",
+    "old_snoozes": "e:key",
+    "drop_runs": "execution:key",
+    "drop_output": "output:key",
+    "count_dropped": "job:key",
     "supersede": "execution:key",
     "add_counts": "",
     "count_jobs": "job:key sort:GROUP BY",
     "hasten": "job:key",
-    "last_seq": "sqlite_sequence:scan",
+    "last_seq": "s:scan",
     "known_ids": "j:sqlite_autoindex_job_1",
     "insert_job": "",
     "insert_job_params": "",
@@ -58,6 +79,19 @@ PLANS = {
     "cancel_for_parent": "job:key p:key",
     "cancel_still_for": "job:key p:key",
     "requeue": "job:key",
+    "give_way": "job:key",
+    "is_stored": "job:sqlite_autoindex_job_1",
+    "leave_slots": "job:key",
+    "lock": "counts:scan",
+    "lost_slots": "j:key",
+    "redeclare": "job:key",
+    "redeclare_params": "params:key",
+    "regain_slot": "job:key",
+    "shadowed": "t:scan",
+    "slot_holders": "j:job_unique",
+    "slot_holder": "j:job_unique",
+    "insert_unique_job": "",
+    "insert_unique_jobs": "",
     "leave_unfinished": "",
     "take_unfinished": "unfinished:scan",
     "forget_unfinished": "unfinished:key",
@@ -66,7 +100,7 @@ PLANS = {
     "status_of": "job:key",
     "find": "job:sqlite_autoindex_job_1",
     "record": "e:key j:sqlite_autoindex_job_1 n:key p:key q:key w:key x:key",
-    "explained": "counts:key e:key job:sqlite_autoindex_job_1 p:key q:key r:job_ready s:key u:key w:key w:worker_area x:key",
+    "explained": "counts:key e:key job:sqlite_autoindex_job_1 o:key p:key q:key r:job_ready s:key u:key w:key w:worker_area x:key",
     "executions": "e:key j:sqlite_autoindex_job_1 sort:ORDER BY w:key",
     "result": "job:sqlite_autoindex_job_1",
     "list_all": "e:key j:key m:key n:key p:key q:key s:key w:key x:key",
@@ -133,6 +167,7 @@ AT_LEISURE = frozenset(
         "journal_mode",
         "overdue",
         "without_params",
+        "without_slot",
         "worker_list",
         "wrong_counts",
         "wrong_parents_left",
@@ -236,7 +271,19 @@ def test_the_plan_is_the_one_that_was_meant(connection: sqlite3.Connection, name
 
 @pytest.mark.parametrize(
     "name",
-    ["claim_choose", "peek", "promote", "list_all", "list_status", "list_queue", "list_tag", "children"],
+    [
+        "claim_choose",
+        "ready_from",
+        "ready_priorities",
+        "ending",
+        "peek",
+        "promote",
+        "list_all",
+        "list_status",
+        "list_queue",
+        "list_tag",
+        "children",
+    ],
 )
 def test_the_order_comes_from_the_index(connection: sqlite3.Connection, name: str) -> None:
     assert not [step for step in plan(connection, texts()[name]) if step.startswith("sort:")]
@@ -246,7 +293,15 @@ def test_the_hot_statements_assign_no_column_of_an_index_for_features() -> None:
     """Each such assignment costs, also where the index is empty."""
     for name in ("settle_completed", "claim_take"):
         assigned = set(re.findall(r"(\w+) =", texts()[name].partition("WHERE")[0]))
-        assert not assigned & {"due_at", "held_by", "held_since", "parents_left", "priority", "queue"}, name
+        assert not assigned & {
+            "due_at",
+            "held_by",
+            "held_since",
+            "parents_left",
+            "priority",
+            "queue",
+            "ends_at",
+        }, name
 
 
 def test_what_is_claimed_comes_from_the_partial_index_to_the_letter(connection: sqlite3.Connection) -> None:

@@ -12,8 +12,9 @@ from clocks import TurnedClock
 from stores import Hands, new_job
 
 from gigq.clock import SECOND, to_iso
+from gigq.queues import EVERYTHING
 from gigq.status import End
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 
 JOBS_OF_051 = [
     "id",
@@ -45,6 +46,7 @@ ENDS: tuple[End, ...] = ("raised", "stopped", "died", "unstarted")
 
 class _Who:
     worker_id = "worker-one"
+    serving = EVERYTHING
     pid = 1
     birth: str | None = None
     host = "here"

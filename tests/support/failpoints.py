@@ -12,7 +12,7 @@ from typing import Any
 import ledger
 
 from gigq.marks import Marks
-from gigq.store import exchange, submission
+from gigq.store import claiming, exchange, submission
 from gigq.store.base import Store
 from gigq.store.rows import Exchanged, NewJob
 from gigq.store.sidecar import FileSidecar, Life
@@ -49,15 +49,15 @@ def install(point: str, how: str) -> None:
 
 
 def _in_claim(strike: Strike) -> None:
-    real = exchange.claim
+    real = claiming.claim
 
-    def claim(tx: Transaction, what: exchange.Claim, now: int) -> Any:
-        claimed = real(tx, what, now)
+    def claim(tx: Transaction, *what: Any, **how: Any) -> Any:
+        claimed = real(tx, *what, **how)
         if claimed:
             strike()
         return claimed
 
-    exchange.claim = claim
+    claiming.claim = claim
 
 
 def _around_exchange(
@@ -146,9 +146,10 @@ def _before_retire(strike: Strike) -> None:
 def _in_submit(strike: Strike) -> None:
     real = submission.insert
 
-    def insert(tx: Transaction, what: submission.Plan, now: int) -> None:
-        real(tx, what, now)
+    def insert(tx: Transaction, what: submission.Plan, now: int) -> dict[str, str]:
+        met = real(tx, what, now)
         strike()
+        return met
 
     submission.insert = insert
 
@@ -156,9 +157,10 @@ def _in_submit(strike: Strike) -> None:
 def _after_submit(strike: Strike) -> None:
     real = Store.submit
 
-    def submit(self: Store, jobs: list[NewJob], now: int) -> None:
-        real(self, jobs, now)
+    def submit(self: Store, jobs: list[NewJob], now: int) -> dict[str, str]:
+        met = real(self, jobs, now)
         strike()
+        return met
 
     Store.submit = submit  # type: ignore[method-assign, assignment]
 

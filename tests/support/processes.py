@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,3 +77,14 @@ def in_a_thread(worker: Worker) -> threading.Thread:
     thread.start()
     wait_until(lambda: worker.running, "the worker runs")
     return thread
+
+
+@contextlib.contextmanager
+def at_work(worker: Worker) -> Iterator[None]:
+    """While it works in a thread; then it is stopped."""
+    thread = in_a_thread(worker)
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join()

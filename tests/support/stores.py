@@ -10,9 +10,10 @@ from clocks import TurnedClock
 
 from gigq.clock import SECOND
 from gigq.lease import Lease
+from gigq.queues import Serving
 from gigq.status import End
 from gigq.store import Store, open_file, open_memory
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 from gigq.store.listing import Wanted
 from gigq.store.rows import Exchanged, NewJob, Settlement
 from gigq.worker import settling
@@ -91,7 +92,7 @@ class Hands:
         return lease
 
     def exchange(self, settlements: list[Settlement], want: int = 0, queue: str = "default") -> Exchanged:
-        claim = Claim(1, want, queue) if want else None
+        claim = Claim(1, want, Serving([queue])) if want else None
         return self.store.exchange(settlements, claim, self.clock.now())
 
     def outcome(
@@ -208,11 +209,13 @@ _RULES = {
         ) GROUP BY queue, status HAVING sum(n) != 0
     """,
     "every run has its row": """
-        SELECT id, runs FROM job AS j WHERE runs != (SELECT count(*) FROM execution AS e WHERE e.job = j.seq)
+        SELECT id, runs FROM job AS j
+        WHERE runs - runs_dropped != (SELECT count(*) FROM execution AS e WHERE e.job = j.seq)
     """,
-    "runs are numbered without a gap": """
+    "runs are numbered without a gap, but where some were dropped": """
         SELECT job, run FROM execution AS e
         WHERE run != (SELECT count(*) FROM execution AS f WHERE f.job = e.job AND f.run <= e.run)
+            AND NOT (SELECT runs_dropped FROM job AS j WHERE j.seq = e.job)
     """,
     "marks are on pending jobs only": """
         SELECT id FROM job WHERE status != 'pending' AND (due_at IS NOT NULL OR held_by IS NOT NULL)

@@ -19,7 +19,7 @@ from gigq.errors import StoreError
 from gigq.lease import Lease
 from gigq.status import TERMINAL, TRANSITIONS, End, JobStatus
 from gigq.store import Store
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 from gigq.worker import settling
 
 _TERMINAL = {status.value for status in TERMINAL}

@@ -17,7 +17,7 @@ from stores import Hands, new_job
 from gigq import Job, JobQueue
 from gigq.errors import StoreBusy, StoreFull, StoreReplaced
 from gigq.store import Store, connections, open_file
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 from gigq.store.rows import Exchanged, Settlement
 from gigq.worker import settling
 from gigq.worker.exchanges import Exchanges

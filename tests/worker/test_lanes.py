@@ -10,7 +10,7 @@ from crews import _FACTS
 from gigq.lease import Lease
 from gigq.marks import SLOTS
 from gigq.status import NOT_BEGUN, End
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 from gigq.worker.calls import Call
 from gigq.worker.lanes import Lanes
 from gigq.worker.pace import Pace

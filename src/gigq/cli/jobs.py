@@ -21,6 +21,7 @@ _DAY = 86_400_000_000
 _OTHERS = 65
 """Columns that a list needs beside ids and names; in a narrower terminal each job takes two lines."""
 _NAME = 30
+_TIMES = {"Not before": "run_at", "Expires": "expires_at", "Deadline": "deadline_at"}
 
 
 def find(settings: Settings, queue: JobQueue | None, text: str) -> str | None:
@@ -78,12 +79,18 @@ def _show(found: dict[str, Any]) -> None:
     pairs = [
         ("Job", f"{found['name']} ({found['id']})"),
         ("Status", found["status"]),
+        ("Queue", found["queue"]),
         ("Created", output.time(found["created_at"])),
         ("Updated", output.time(found["updated_at"])),
         ("Started", output.time(found["started_at"])),
         ("Completed", output.time(found["completed_at"])),
         ("Attempts", f"{found['attempts']} / {found['max_attempts']}"),
     ]
+    if policy := _policy(found):
+        pairs.append(("Retry", policy))
+    if found["status"] == JobStatus.PENDING.value and found["retry_after"] and found["executions"]:
+        pairs.append(("Next try", output.time(found["retry_after"])))
+    pairs += [(word, output.time(found[key])) for word, key in _TIMES.items() if found[key]]
     if found["tags"]:
         pairs.append(("Tags", ", ".join(found["tags"])))
     pairs += [(f"Metadata {key}", str(value)) for key, value in found["metadata"].items()]
@@ -97,6 +104,14 @@ def _show(found: dict[str, Any]) -> None:
     output.fields(pairs)
     for line in harmless(rest).strip("\n").splitlines():
         output.say(f"  {line}".rstrip())
+
+
+def _policy(found: dict[str, Any]) -> str:
+    from gigq import retry
+
+    if found["retry"]:
+        return retry.in_words(found["retry"])
+    return f"after {found['retry_delay']:g} s" if found["retry_delay"] else ""
 
 
 def _progress(done: float, total: float | None, message: str | None, **_: Any) -> str:

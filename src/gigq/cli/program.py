@@ -5,7 +5,20 @@ from __future__ import annotations
 import click
 
 from gigq import __version__
-from gigq.cli import completion, database, doctor, exits, explain, jobs, logs, retain, submit, waiting, worker
+from gigq.cli import (
+    completion,
+    database,
+    doctor,
+    exits,
+    explain,
+    jobs,
+    logs,
+    queues,
+    retain,
+    submit,
+    waiting,
+    worker,
+)
 from gigq.cli.options import Group
 
 _EPILOG = """\b
@@ -53,6 +66,7 @@ for command in (
     jobs.cancel,
     jobs.requeue,
     jobs.clear,
+    queues.queue,
     retain.retain,
     doctor.doctor,
     database.db,

@@ -27,6 +27,27 @@ class _Option(click.Option):
         self.only = only
 
 
+def _queues(
+    _context: click.Context, option: click.Parameter, text: str | None
+) -> list[str] | dict[str, float] | None:
+    """``mail,*``, or with weights ``mail=3,*=1``."""
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    pairs = [word.rpartition("=") for word in words]
+    if not any(equals for _, equals, _ in pairs):
+        return words
+    try:
+        weights = {name: float(weight) for name, equals, weight in pairs if equals}
+    except ValueError:
+        weights = {}
+    if len(weights) < len(words):
+        raise click.BadParameter(
+            f"{text!r} is neither names nor names with weights, such as mail=3,*=1.", param=option
+        )
+    return weights
+
+
 @click.command("worker", cls=Command, json=False)
 @click.option(
     "--worker-id", envvar="GIGQ_WORKER_ID", show_envvar=True, help="Its name.  [default: a new one]"
@@ -39,6 +60,12 @@ class _Option(click.Option):
     envvar="GIGQ_POLLING_INTERVAL",
     show_envvar=True,
     help="Seconds between two looks for jobs, where nothing tells of new ones.  [default: 5]",
+)
+@click.option(
+    "--queues",
+    metavar="NAME,...",
+    callback=_queues,
+    help="Serve these, in this order; '*' is every other one: mail,*. With weights: mail=3,*=1.  [default: all]",
 )
 @click.option("--once", is_flag=True, help="Run one job in this process, if there is one, and end.")
 @click.option(

@@ -7,10 +7,11 @@ from gigq.store.clearing import Clearing
 from gigq.store.explaining import Explaining
 from gigq.store.listing import Listing
 from gigq.store.questions import Questions
+from gigq.store.queues import QueueVerbs
 from gigq.store.space import Space
 from gigq.store.work import Work
 from gigq.store.workers import Workers
 
 
-class Store(Changes, Clearing, Space, Questions, Listing, Explaining, Work, Workers):
+class Store(Changes, Clearing, Space, Questions, Listing, Explaining, QueueVerbs, Work, Workers):
     """The queue's tables, spoken to in the words of the domain."""

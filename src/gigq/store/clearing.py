@@ -6,6 +6,7 @@ import time
 from typing import NamedTuple
 
 from gigq.status import CLEARABLE
+from gigq.store import labels
 from gigq.store.space import Space
 from gigq.store.transaction import Transaction, as_json, decode_array
 from gigq.store.verbs import PIECE, Verbs
@@ -39,29 +40,31 @@ class Clearing(Space, Verbs):
         """Remove completed and cancelled jobs, sparing what others still depend on; how many went."""
         total = 0
         while True:
-            gone = sum(self._clear_status(status.value, before) for status in sorted(CLEARABLE, key=str))
+            gone = sum(self._clear_status(status.value, before, now) for status in sorted(CLEARABLE, key=str))
             total += gone
             if not gone:
                 while self.give_back():
                     pass
                 return total
 
-    def _clear_status(self, status: str, before: int | None) -> int:
+    def _clear_status(self, status: str, before: int | None, now: int) -> int:
         """One pass over a status, newest first, a piece at a time."""
         gone, cursor = 0, END
         while True:
             with self._reading() as tx:
                 candidates = tx.column(
-                    "clear_candidates", status=status, cursor=cursor, before=before, limit=_MOST
+                    "clear_candidates", status=status, cursor=cursor, before=before, now=now, limit=_MOST
                 )
             if not candidates:
                 return gone
             cursor = candidates[-1]
             while candidates:
-                went, candidates = self.let_go(status, candidates, before)
+                went, candidates = self.let_go(status, candidates, before, now)
                 gone += went
 
-    def let_go(self, status: str, candidates: list[int], before: int | None) -> tuple[int, list[int]]:
+    def let_go(
+        self, status: str, candidates: list[int], before: int | None, now: int
+    ) -> tuple[int, list[int]]:
         """Remove the first of those candidates that may still go, as many as one transaction should.
 
         Returns:
@@ -70,7 +73,7 @@ class Clearing(Space, Verbs):
         some = candidates[: self._piece]
         with self._writing() as tx:
             began = time.monotonic()
-            gone, is_done = _clear(tx, status, some, before)
+            gone, is_done = _clear(tx, status, some, before, now)
         took = time.monotonic() - began
         if took > _SLOW:
             self._piece = max(_LEAST, self._piece // 2)
@@ -94,18 +97,18 @@ class Clearing(Space, Verbs):
         with self._reading() as tx:
             return {row["status"]: row["age"] for row in tx.records("retention")}
 
-    def sweep(self, status: str, before: int, low: int, high: int) -> Swept:
+    def sweep(self, status: str, before: int, low: int, high: int, now: int) -> Swept:
         """Look which jobs of a status that ended before a moment may go, newest first from below ``high``."""
         with self._reading() as tx:
-            row = tx.row("sweep", status=status, before=before, low=low, high=high, limit=_LOOKED_AT)
+            row = tx.row("sweep", status=status, before=before, low=low, high=high, now=now, limit=_LOOKED_AT)
             assert row is not None  # noqa: S101 - an aggregate has one row
             may_go, first_to_come, last, n = row
             return Swept(decode_array(int, may_go), first_to_come, last if n == _LOOKED_AT else None)
 
 
-def _clear(tx: Transaction, status: str, those: list[int], before: int | None) -> tuple[int, bool]:
+def _clear(tx: Transaction, status: str, those: list[int], before: int | None, now: int) -> tuple[int, bool]:
     """Remove those of the candidates that may still go; how many went, and whether that was all there is to do."""
-    jobs = as_json(tx.array("clear_choose", int, jobs=as_json(those), status=status, before=before))
+    jobs = as_json(tx.array("clear_choose", int, jobs=as_json(those), status=status, before=before, now=now))
     if tx.run("clear_keep_id", jobs=jobs, limit=PIECE) == PIECE:
         return 0, False  # they have very many children
     tx.run("count_jobs", jobs=jobs, sign=-1)
@@ -114,6 +117,5 @@ def _clear(tx: Transaction, status: str, those: list[int], before: int | None) -
     tx.run("clear_output", jobs=jobs)
     tx.run("clear_progress", jobs=jobs)
     tx.run("clear_params", jobs=jobs)
-    tx.run("clear_tags", jobs=jobs)
-    tx.run("clear_annotations", jobs=jobs)
+    labels.remove(tx, jobs)
     return tx.run("clear_jobs", jobs=jobs), True

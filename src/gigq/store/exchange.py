@@ -1,17 +1,16 @@
-"""The worker's one transaction: settle what is finished, tell the children, promote what is due, claim what is next."""
+"""The first half of the worker's one transaction: settle what is finished, tell the children, keep the counts."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
 
-from gigq import ids
 from gigq.errors import GigQError, StoreError
-from gigq.lease import Lease
-from gigq.status import JobStatus, heed_stop
-from gigq.store import graph
+from gigq.status import Decision, JobStatus, give_way, heed_stop
+from gigq.store import graph, history, uniqueness
+from gigq.store.claiming import Claimed
 from gigq.store.rows import Settlement
-from gigq.store.transaction import Transaction, as_json, decode_array
+from gigq.store.transaction import Transaction, as_json
 
 _COMPLETED = JobStatus.COMPLETED.value
 _RUNNING = JobStatus.RUNNING.value
@@ -27,25 +26,6 @@ class LostLease(GigQError):
 
 Differences = dict[tuple[str, str], int]
 """(queue, status) -> how many more."""
-
-
-class Claim(NamedTuple):
-    """What a worker wants next."""
-
-    worker: int
-    want: int
-    queue: str = "default"
-    without: Collection[tuple[str, str, str | None]] = ()
-    """Functions (module, name, script) that it has tried to import in vain."""
-    want_async: int | None = None
-    """How many coroutine functions beside ``want`` plain ones; None makes no difference between them."""
-    coroutines: Collection[tuple[str, str]] = ()
-    """Functions (module, name) that this worker has found to be coroutine functions."""
-
-    @property
-    def wants(self) -> bool:
-        """Whether it wants anything."""
-        return self.want > 0 or bool(self.want_async)
 
 
 class Batch:
@@ -72,6 +52,10 @@ class Batch:
         """Whether its values are; an error may be long."""
         return not self.badly and not self.again and len(self.outcomes) <= _SMALL
 
+    def leaving(self) -> dict[str, int]:
+        """Queue -> how many of its runs have ended here, while ``counts`` still holds them."""
+        return {queue: -n for (queue, status), n in self.differences.items() if status == _RUNNING and n < 0}
+
     def count(self) -> Differences:
         """What the settlements change in ``counts``."""
         found: Differences = {}
@@ -97,6 +81,7 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
     completed = as_json(batch.completed_seqs)
     if batch.again:
         _heed_stops(tx, batch)
+        _heed_keys(tx, batch, now)
     if batch.completed:
         if tx.run("settle_completed", outcomes=batch.outcomes, now=now) != len(batch.completed):
             raise LostLease
@@ -111,14 +96,26 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
 def _heed_stops(tx: Transaction, batch: Batch) -> None:
     """Let the law hear of runs that were asked to stop, which may have ended in another way before they were told."""
     asked = frozenset(tx.column("stop_requests"))
-    if not asked:
-        return
-    for one in batch.again:
-        if one.lease.execution_id in asked:
-            one.decide_again(heed_stop)
-            batch.badly.append(one)
-    batch.again = [one for one in batch.again if one.status == _PENDING]
-    batch.differences = batch.count()
+    if asked:
+        _decide_again(batch, [(one, heed_stop) for one in batch.again if one.lease.execution_id in asked])
+
+
+def _heed_keys(tx: Transaction, batch: Batch, now: int) -> None:
+    """And of jobs whose unique key another one has taken while they ran."""
+    others = uniqueness.regain(tx, [one.lease.seq for one in batch.again], now)
+    if others:
+        late = [one for one in batch.again if one.lease.seq in others]
+        _decide_again(batch, [(one, partial(give_way, other=others[one.lease.seq])) for one in late])
+
+
+def _decide_again(batch: Batch, those: list[tuple[Settlement, Callable[[Decision], Decision]]]) -> None:
+    """Settle as ended what was to run again."""
+    for one, law in those:
+        one.decide_again(law)
+        batch.badly.append(one)
+    if those:
+        batch.again = [one for one in batch.again if one.status == _PENDING]
+        batch.differences = batch.count()
 
 
 def settle_one_by_one(
@@ -176,40 +173,22 @@ def _settle_others(tx: Transaction, settlements: list[Settlement], now: int) -> 
                 one.held_by,
                 one.started_at,
                 None if one.status == _PENDING else one.ended_at,
-                one.error,
+                one.verdict or one.error,
             )
             for one in settlements
         ]
     )
     if tx.run("settle_ended", outcomes=outcomes, now=now) != len(settlements):
         raise LostLease
-    _record(tx, settlements)
-
-
-def _record(tx: Transaction, settlements: list[Settlement]) -> None:
-    runs = [
-        (
-            one.lease.seq,
-            one.lease.runs + 1,
-            one.lease.execution_id,
-            one.run,
-            one.started_at,
-            one.ended_at,
-            one.error,
-            one.lease.worker,
-        )
-        for one in settlements
-        if one.run is not None
-    ]
-    if runs:
-        tx.run("record_runs", runs=as_json(runs))
+    history.record(tx, settlements)
 
 
 def count(tx: Transaction, settled: Batch | None, claimed: Claimed | None) -> None:
     """Keep ``counts`` true, in one statement for both."""
     differences = dict(settled.differences) if settled is not None else {}
     if claimed is not None:
-        _note(differences, claimed.queue, _PENDING, _RUNNING, claimed.taken)
+        for queue, n in claimed.queues.items():
+            _note(differences, queue, _PENDING, _RUNNING, n)
     add_counts(tx, differences)
 
 
@@ -218,84 +197,3 @@ def add_counts(tx: Transaction, differences: Differences) -> None:
     changes = [(queue, status, n) for (queue, status), n in differences.items() if n]
     if changes:
         tx.run("add_counts", differences=as_json(changes))
-
-
-class Claimed(NamedTuple):
-    """What a claim took, to be read when the gate is open again."""
-
-    leases: str | list[Lease]
-    queue: str
-    taken: int
-
-    def read(self) -> list[Lease]:
-        return self.leases if isinstance(self.leases, list) else decode_array(Lease, self.leases)
-
-
-_FURTHER = 128
-"""Ready jobs that are looked at beyond those that are wanted, to find some of either kind."""
-_FURTHEST = 4000
-"""Ready jobs that are looked at to find some of one kind behind those of the other [m: 1 ms]."""
-
-
-def claim(tx: Transaction, what: Claim, now: int) -> Claimed | None:
-    """Put the best ready jobs of a queue under a lease; the caller counts them."""
-    token = ids.lease_token()
-    leases: str | list[Lease]
-    if what.want_async is None:
-        leases, jobs, n = _choose(tx, what, what.want, token, now)
-    elif not what.want or not what.want_async:
-        leases, jobs, n = _choose_kind(tx, what, token, now)
-    else:
-        ready, _, _ = _choose(tx, what, max(what.want, what.want_async) + _FURTHER, token, now)
-        leases = _of_each_kind(decode_array(Lease, ready), what, what.want_async)
-        n = len(leases)
-        jobs = as_json([lease.seq for lease in leases])
-    if not n:
-        return None
-    tx.run("claim_take", token=token, worker=what.worker, now=now, jobs=jobs)
-    return Claimed(leases, what.queue, n)
-
-
-def _choose(tx: Transaction, what: Claim, most: int, token: str, now: int) -> tuple[str, str, int]:
-    """The best ready jobs: their leases, their numbers, how many."""
-    values = {"queue": what.queue, "want": most, "token": token, "worker": what.worker, "now": now}
-    if what.without:
-        row = tx.row("claim_choose_without", without=as_json(list(what.without)), **values)
-    else:
-        row = tx.row("claim_choose", **values)
-    assert row is not None  # noqa: S101 - an aggregate has one row
-    leases, jobs, n = row
-    return leases, jobs, n
-
-
-def _choose_kind(tx: Transaction, what: Claim, token: str, now: int) -> tuple[str, str, int]:
-    """The best ready jobs of the only kind that there is room for."""
-    row = tx.row(
-        "claim_choose_kind",
-        queue=what.queue,
-        want=what.want or what.want_async,
-        kind=int(not what.want),
-        most=_FURTHEST,
-        coroutines=as_json(list(what.coroutines)),
-        without=as_json(list(what.without)),
-        token=token,
-        worker=what.worker,
-        now=now,
-    )
-    assert row is not None  # noqa: S101 - an aggregate has one row
-    leases, jobs, n = row
-    return leases, jobs, n
-
-
-def _of_each_kind(ready: list[Lease], what: Claim, want_async: int) -> list[Lease]:
-    """The first ones that there is room for."""
-    left = [what.want, want_async]
-    chosen = []
-    for lease in ready:
-        kind = lease.is_async
-        if kind is None:
-            kind = (lease.module, lease.function) in what.coroutines
-        if left[kind] > 0:
-            left[kind] -= 1
-            chosen.append(lease)
-    return chosen

@@ -11,16 +11,27 @@ import contextlib
 import sqlite3
 import threading
 
+from gigq.queues import EVERYTHING, Serving
 from gigq.store.sqlite import Sqlite
 
 _claiming = threading.local()
 """The connection of the claim under way in this thread."""
 
 _SETUP = (
-    "CREATE TEMP TABLE IF NOT EXISTS gigq_claimer (number INTEGER NOT NULL)",
+    "CREATE TEMP TABLE IF NOT EXISTS gigq_claimer (number INTEGER NOT NULL, serves_others INTEGER NOT NULL)",
+    "CREATE TEMP TABLE IF NOT EXISTS gigq_served (name TEXT NOT NULL)",
     """
     CREATE TEMP VIEW IF NOT EXISTS jobs AS SELECT * FROM main.jobs
-    WHERE status != 'pending' OR (parents_left = 0 AND retry_after IS NULL AND held_by IS NULL)
+    WHERE status != 'pending' OR (
+        parents_left = 0 AND retry_after IS NULL AND held_by IS NULL
+        AND coalesce(min(expires_at, deadline_at), expires_at, deadline_at, '9')
+            > strftime('%Y-%m-%dT%H:%M:%S+00:00', 'now')
+        AND ((SELECT serves_others FROM gigq_claimer) OR queue IN (SELECT name FROM gigq_served))
+        AND NOT EXISTS (
+            SELECT 1 FROM main.queue AS s WHERE s.name = jobs.queue AND (s.paused_at IS NOT NULL
+                OR s.concurrency <= (SELECT n FROM counts AS c WHERE c.queue = s.name AND c.status = 'running'))
+        )
+    )
     """,
     "CREATE TEMP VIEW IF NOT EXISTS job_executions AS SELECT * FROM main.job_executions",
     """
@@ -31,7 +42,7 @@ _SETUP = (
         INSERT INTO counts (queue, status, n)
             SELECT OLD.queue, 'pending', -1 UNION ALL SELECT OLD.queue, 'running', 1 WHERE true
             ON CONFLICT (queue, status) DO UPDATE SET n = n + excluded.n;
-        UPDATE job SET status = 'running', worker = (SELECT number FROM gigq_claimer),
+        UPDATE job SET status = 'running', ends_at = NULL, worker = (SELECT number FROM gigq_claimer),
             execution_id = lower(hex(randomblob(16))),
             started_at = CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER),
             updated_at = CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)
@@ -48,7 +59,7 @@ _SETUP = (
 )
 
 
-def claiming_connection(engine: Sqlite, worker: int) -> sqlite3.Connection:
+def claiming_connection(engine: Sqlite, worker: int, serving: Serving = EVERYTHING) -> sqlite3.Connection:
     """The connection on which a worker's own ``_claim_job`` speaks the SQL of gigq 0.5.1.
 
     One apart from the queue's, where the store is a file; called under the gate.
@@ -57,7 +68,9 @@ def claiming_connection(engine: Sqlite, worker: int) -> sqlite3.Connection:
     for statement in _SETUP:
         connection.execute(statement)
     connection.execute("DELETE FROM gigq_claimer")
-    connection.execute("INSERT INTO gigq_claimer (number) VALUES (?)", (worker,))
+    connection.execute("INSERT INTO gigq_claimer VALUES (?, ?)", (worker, serving.serves_others))
+    connection.execute("DELETE FROM gigq_served")
+    connection.executemany("INSERT INTO gigq_served VALUES (?)", [(name,) for name in serving.named])
     _claiming.connection = connection
     return connection
 

@@ -8,8 +8,10 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from gigq.lease import Lease
+from gigq.queues import Serving
 from gigq.status import Decision, JobStatus
 from gigq.store.sidecar import Life
+from gigq.timing import NO_TIMES, Times
 
 
 class Settlement(Struct, array_like=True, gc=False):
@@ -26,6 +28,8 @@ class Settlement(Struct, array_like=True, gc=False):
     crashes: int = 0
     due_at: int | None = None
     held_by: str | None = None
+    verdict: str | None = None
+    """What the job says of its end, where that is not the ``error`` of its run."""
 
     def decide_again(self, change: Callable[[Decision], Decision]) -> None:
         """Let the law think again, of what is only known in the transaction that writes it."""
@@ -38,11 +42,12 @@ class Settlement(Struct, array_like=True, gc=False):
                 self.due_at,
                 self.held_by,
                 self.error,
+                self.verdict,
             )
         )
         self.status, self.run, self.error = what.status.value, what.run, what.error
         self.attempts, self.crashes = what.attempts, what.crashes
-        self.due_at, self.held_by = what.due_at, what.held_by
+        self.due_at, self.held_by, self.verdict = what.due_at, what.held_by, what.verdict
 
 
 class WorkerRow(Struct, array_like=True):
@@ -56,6 +61,16 @@ class WorkerRow(Struct, array_like=True):
     host: str
     boot: str
     sidecar: str
+
+
+class NewUnique(Struct, gc=False):
+    """What makes a job unique."""
+
+    key: str
+    states: str
+    """In which it keeps its key, with commas between them."""
+    period: int | None
+    on_conflict: str
 
 
 class NewJob(Struct, gc=False):
@@ -80,8 +95,23 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+    unique: NewUnique | None = None
+    retry: str | None = None
+    times: Times = NO_TIMES
     tags: Sequence[str] = ()
     metadata: str | None = None
+
+
+class QueueRow(NamedTuple):
+    """A queue, its settings, and what is in it."""
+
+    name: str
+    paused_at: int | None
+    reason: str | None
+    concurrency: int | None
+    ageing: int | None
+    jobs: dict[str, int]
+    """Status -> jobs in it; a status without jobs is absent."""
 
 
 class Exchanged(NamedTuple):
@@ -133,6 +163,7 @@ class Who(Protocol):
     """How a process introduces its worker."""
 
     worker_id: str
+    serving: Serving
     pid: int
     birth: str | None
     host: str

@@ -7,16 +7,21 @@
 status = 'pending' AND parents_left = 0 AND due_at IS NULL AND held_by IS NULL
 
 -- name: lease_columns
--- fragment: what a worker is told about a run, in the order of rows.Lease; its params follow.
+-- fragment: what a worker is told about a run, in the order of lease.Lease; its params follow. Its timeout ends at the
+-- latest with its deadline.
 j.seq, j.id, j.queue, j.execution_id, j.name, j.function_module, j.function_name, j.script,
-    j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes, j.timeout, j.retry_delay,
-    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async
+    j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes,
+    CASE WHEN j.deadline_at IS NULL THEN j.timeout
+        ELSE max(1, min(coalesce(j.timeout, j.deadline_at), j.deadline_at - j.started_at)) END, j.retry_delay,
+    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async, j.retry, j.deadline_at
 
 -- name: claim_columns
 -- fragment: the same of a run that is just being claimed, with the lease that claim_take gives it.
 j.seq, j.id, j.queue, :token || '-' || j.seq, j.name, j.function_module, j.function_name, j.script,
-    j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes, j.timeout, j.retry_delay,
-    j.parents, j.pass_parent_results, j.wants_parents, :worker, :now, j.is_async
+    j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes,
+    CASE WHEN j.deadline_at IS NULL THEN j.timeout
+        ELSE max(1, min(coalesce(j.timeout, j.deadline_at), j.deadline_at - :now)) END, j.retry_delay,
+    j.parents, j.pass_parent_results, j.wants_parents, :worker, :now, j.is_async, j.retry, j.deadline_at
 
 -- name: small_params
 -- fragment: params that travel with a claim; larger ones (bytes) are read when their job starts, or a claim of many
@@ -36,15 +41,72 @@ CASE WHEN length(p.body) <= 32768 THEN p.body END
     WHERE e.child = job.seq AND {edge_is_open})
 
 -- name: peek
--- What an idle worker asks: is anything ready, when is the next job due, is graph work left over?
+-- What an idle worker asks, and each exchange: when is the next job due, when does the next one end that is still
+-- pending, is graph work left over, the first and the last queue with ready jobs, does any queue have settings?
 SELECT
-    EXISTS (SELECT 1 FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}),
     (SELECT due_at FROM job INDEXED BY job_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
-    EXISTS (SELECT 1 FROM unfinished)
+    ({next_end}),
+    EXISTS (SELECT 1 FROM unfinished),
+    (SELECT queue FROM job INDEXED BY job_ready WHERE queue > '' AND {ready_where} ORDER BY queue LIMIT 1),
+    (SELECT queue FROM job INDEXED BY job_ready WHERE queue > '' AND {ready_where} ORDER BY queue DESC LIMIT 1),
+    EXISTS (SELECT 1 FROM queue)
+
+-- name: next_end
+-- When the first of the pending jobs ends that have such a moment.
+SELECT ends_at FROM job INDEXED BY job_ends WHERE ends_at IS NOT NULL ORDER BY ends_at LIMIT 1
+
+-- name: queue_room
+-- fragment: how many more jobs of a queue (q, its settings s) may run; NULL for any number.
+CASE WHEN s.concurrency IS NOT NULL THEN s.concurrency - coalesce(
+    (SELECT c.n FROM counts AS c WHERE c.queue = q.queue AND c.status = 'running'), 0) END
+
+-- name: queue_is_open
+-- fragment: a claim may find room in it: in :leaving (JSON) are the queues of runs that have just ended, which still
+-- count.
+s.paused_at IS NULL AND (s.concurrency IS NULL OR {queue_room} > 0
+    OR q.queue IN (SELECT value FROM json_each(:leaving)))
+
+-- name: ready_from
+-- [queue, room, ageing] of the queues that have ready jobs and are open, from behind a name on, in the order of their
+-- names: one step of the index for each.
+WITH RECURSIVE q(queue) AS (
+    SELECT (SELECT queue FROM job INDEXED BY job_ready WHERE queue > :after AND {ready_where}
+        ORDER BY queue LIMIT 1)
+    UNION ALL
+    SELECT (SELECT queue FROM job INDEXED BY job_ready WHERE queue > q.queue AND {ready_where}
+        ORDER BY queue LIMIT 1)
+    FROM q WHERE q.queue IS NOT NULL
+)
+SELECT json_group_array(json_array(queue, room, ageing)) FROM (
+    SELECT q.queue AS queue, {queue_room} AS room, s.ageing AS ageing
+    FROM q LEFT JOIN queue AS s ON s.name = q.queue
+    WHERE q.queue IS NOT NULL AND {queue_is_open} LIMIT :limit
+)
+
+-- name: ready_among
+-- The same of the queues that are named.
+SELECT json_group_array(json_array(queue, room, ageing)) FROM (
+    SELECT q.queue AS queue, {queue_room} AS room, s.ageing AS ageing
+    FROM (SELECT value AS queue FROM json_each(:queues)) AS q LEFT JOIN queue AS s ON s.name = q.queue
+    WHERE EXISTS (SELECT 1 FROM job INDEXED BY job_ready WHERE queue = q.queue AND {ready_where})
+        AND {queue_is_open}
+)
+
+-- name: ready_priorities
+-- Those of the ready jobs of a queue, highest first: one step of the index for each.
+WITH RECURSIVE level(priority) AS (
+    SELECT (SELECT priority FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}
+        ORDER BY priority DESC LIMIT 1)
+    UNION ALL
+    SELECT (SELECT priority FROM job INDEXED BY job_ready
+        WHERE queue = :queue AND priority < level.priority AND {ready_where} ORDER BY priority DESC LIMIT 1)
+    FROM level WHERE level.priority IS NOT NULL
+)
+SELECT json_group_array(priority) FROM (SELECT priority FROM level WHERE priority IS NOT NULL LIMIT :limit)
 
 -- name: promote
 -- Clears mark 2 of what is due, oldest first.
-UPDATE job SET due_at = NULL
+UPDATE job SET due_at = NULL, waits_since = due_at
 WHERE seq IN (SELECT seq FROM job INDEXED BY job_due WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
 
 -- name: claim_choose
@@ -94,6 +156,72 @@ FROM (
 CROSS JOIN job AS j ON j.seq = r.seq
 CROSS JOIN params AS p ON p.seq = r.seq
 
+-- name: claim_choose_among
+-- The same of several queues, or of one whose priorities rise with time: [queue, room, highest, lowest, ageing] each.
+-- Of each the first :each are looked at; what counts is their priority, and one more for each :ageing that they have
+-- waited. :kind is NULL, or as for claim_choose_kind.
+SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*),
+    json_group_array(j.queue)
+FROM (
+    SELECT seq FROM (
+        SELECT seq, rank, room, row_number() OVER (PARTITION BY queue ORDER BY rank DESC, seq) AS place FROM (
+            SELECT s.queue AS queue, s.room AS room,
+                json_extract(k.value, '$[0]') AS seq, json_extract(k.value, '$[1]') AS rank
+            FROM (
+                SELECT json_extract(value, '$[0]') AS queue, json_extract(value, '$[1]') AS room,
+                    json_extract(value, '$[2]') AS highest, json_extract(value, '$[3]') AS lowest,
+                    json_extract(value, '$[4]') AS ageing
+                FROM json_each(:sources)
+            ) AS s CROSS JOIN json_each((
+                SELECT json_group_array(json_array(seq, rank)) FROM (
+                    SELECT seq, CASE WHEN s.ageing IS NULL THEN priority
+                            ELSE priority + max(0, :now - coalesce(waits_since, created_at)) / s.ageing END AS rank,
+                        CASE WHEN :kind IS NOT NULL THEN coalesce(is_async, EXISTS (
+                            SELECT 1 FROM json_each(:coroutines) AS c
+                            WHERE json_extract(c.value, '$[0]') = function_module
+                                AND json_extract(c.value, '$[1]') = function_name
+                        )) END AS kind
+                    FROM job INDEXED BY job_ready
+                    WHERE queue = s.queue AND priority <= s.highest AND priority >= s.lowest AND {ready_where}
+                        AND (:without = '[]' OR held_since IS NULL OR NOT EXISTS (
+                            SELECT 1 FROM json_each(:without) AS w
+                            WHERE json_extract(w.value, '$[0]') = function_module
+                                AND json_extract(w.value, '$[1]') = function_name
+                                AND json_extract(w.value, '$[2]') IS script
+                        ))
+                    ORDER BY priority DESC, seq LIMIT :each
+                ) WHERE :kind IS NULL OR kind = :kind
+            )) AS k
+        )
+    ) WHERE room IS NULL OR place <= room ORDER BY rank DESC, seq LIMIT :want
+) AS r
+CROSS JOIN job AS j ON j.seq = r.seq
+CROSS JOIN params AS p ON p.seq = r.seq
+
+-- name: forget_ends
+-- Of jobs that were just claimed: mark 4 is on pending jobs only. Run only where any job has it.
+UPDATE job SET ends_at = NULL WHERE seq IN (SELECT value FROM json_each(:jobs)) AND ends_at IS NOT NULL
+
+-- name: ending
+-- Pending jobs that are over now.
+SELECT json_group_array(seq) FROM (
+    SELECT seq FROM job INDEXED BY job_ends WHERE ends_at <= :now ORDER BY ends_at LIMIT :limit
+)
+
+-- name: expire
+-- ends_at is the earlier of expires_at and deadline_at.
+UPDATE job SET status = CASE WHEN expires_at = ends_at THEN 'cancelled' ELSE 'timeout' END,
+    error = CASE WHEN expires_at = ends_at THEN 'expired: it was not to start after '
+            ELSE 'TimeoutError: it waited past its deadline of ' END
+        || strftime('%Y-%m-%dT%H:%M:%S', ends_at / 1000000, 'unixepoch') || '+00:00'
+        || coalesce('; its last run: ' || error, ''),
+    ends_at = NULL, due_at = NULL, held_by = NULL, held_since = NULL, completed_at = :now, updated_at = :now
+WHERE seq IN (SELECT value FROM json_each(:jobs)) AND +status IN ({expire_from})
+
+-- name: ends_anew
+-- fragment: mark 4 of a job that is pending again.
+min(coalesce(expires_at, deadline_at), coalesce(deadline_at, expires_at))
+
 -- name: claim_take
 -- Puts them under a lease. Runs in the transaction of claim_choose, which holds the write lock.
 UPDATE job SET status = 'running', execution_id = :token || '-' || seq, worker = :worker,
@@ -125,6 +253,7 @@ UPDATE job SET status = json_extract(o.value, '$[2]'),
     completed_at = json_extract(o.value, '$[9]'),
     error = coalesce(json_extract(o.value, '$[10]'), error),
     updated_at = :now,
+    ends_at = CASE WHEN json_extract(o.value, '$[2]') = 'pending' THEN {ends_anew} END,
     parents_left = CASE WHEN parents > 0 AND json_extract(o.value, '$[2]') = 'pending'
         THEN {open_parents} ELSE parents_left END
 FROM json_each(:outcomes) AS o
@@ -144,6 +273,28 @@ SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(va
     json_extract(value, '$[7]'), json_extract(value, '$[3]'), json_extract(value, '$[4]'),
     json_extract(value, '$[5]'), json_extract(value, '$[6]')
 FROM json_each(:runs)
+
+-- name: old_snoozes
+-- [job, run] of the snoozed runs of each job in :last, [job, run] too, up to that run.
+SELECT json_group_array(json_array(e.job, e.run))
+FROM json_each(:last) AS l CROSS JOIN execution AS e
+    ON e.job = json_extract(l.value, '$[0]') AND e.run <= json_extract(l.value, '$[1]')
+WHERE e.status = 'snoozed'
+
+-- name: drop_runs
+DELETE FROM execution WHERE (job, run) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:runs)
+)
+
+-- name: drop_output
+DELETE FROM output WHERE (job, run) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:runs)
+)
+
+-- name: count_dropped
+-- [job, runs] each.
+UPDATE job SET runs_dropped = runs_dropped + json_extract(d.value, '$[1]')
+FROM json_each(:jobs) AS d WHERE job.seq = json_extract(d.value, '$[0]')
 
 -- name: supersede
 -- A late run reported after somebody else had ended it.
@@ -169,7 +320,8 @@ UPDATE job SET due_at = :due_at
 WHERE seq = :job AND execution_id = :execution AND +status = 'pending' AND due_at > coalesce(:due_at, 0)
 
 -- name: last_seq
-SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job'), 0)
+-- Of main: a temporary table with AUTOINCREMENT has such a table of its own.
+SELECT coalesce((SELECT seq FROM main.sqlite_sequence AS s WHERE name = 'job'), 0)
 
 -- name: known_ids
 -- [place, seq, status] of those of :ids that are in the queue; the place is the position in :ids.
@@ -179,12 +331,22 @@ FROM json_each(:ids) AS i CROSS JOIN job AS j ON j.id = i.value
 -- name: kind_columns
 -- fragment: what many jobs of a submission have in common.
 queue, priority, function_module, function_name, script, on_parent_failure, pass_parent_results, wants_parents,
-    max_attempts, max_crashes, timeout, retry_delay, description, parents, is_async
+    max_attempts, max_crashes, timeout, retry_delay, description, parents, is_async, retry,
+    due_at, expires_at, deadline_at, deadline, ends_at
 
 -- name: insert_job
 -- One job, bound by place, which takes a third of the time of insert_jobs with one. All its parents are open.
 INSERT INTO job ({kind_columns}, parents_left, id, name, created_at, updated_at, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
+
+-- name: unique_columns
+-- fragment: what a unique job has beside, in the order of uniqueness.columns.
+unique_key, unique_slot, unique_states, unique_until
+
+-- name: insert_unique_job
+-- As insert_job, followed by the unique_columns.
+INSERT INTO job ({kind_columns}, parents_left, id, name, created_at, updated_at, {unique_columns}, status)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
 
 -- name: insert_job_params
 -- The same for its params: half the time of insert_params with one.
@@ -195,10 +357,9 @@ INSERT INTO params (seq, body) VALUES (?, ?)
 INSERT INTO counts (queue, status, n) VALUES (?, 'pending', 1)
 ON CONFLICT (queue, status) DO UPDATE SET n = n + 1
 
--- name: insert_jobs
--- [id, name, created_at, place in :kinds] each; :kinds has [the kind_columns] each, so that they are taken out of the
--- JSON once and not for every job. All parents are open.
-WITH kind AS MATERIALIZED (
+-- name: kinds
+-- fragment: :kinds has [the kind_columns, the last five as one] each, so that they are taken out of the JSON once and not for every job.
+kind AS MATERIALIZED (
     SELECT key AS place, json_extract(value, '$[0]') AS queue, json_extract(value, '$[1]') AS priority,
         json_extract(value, '$[2]') AS function_module, json_extract(value, '$[3]') AS function_name,
         json_extract(value, '$[4]') AS script, json_extract(value, '$[5]') AS on_parent_failure,
@@ -206,12 +367,29 @@ WITH kind AS MATERIALIZED (
         json_extract(value, '$[8]') AS max_attempts, json_extract(value, '$[9]') AS max_crashes,
         json_extract(value, '$[10]') AS timeout, json_extract(value, '$[11]') AS retry_delay,
         json_extract(value, '$[12]') AS description, json_extract(value, '$[13]') AS parents,
-        json_extract(value, '$[14]') AS is_async
+        json_extract(value, '$[14]') AS is_async, json_extract(value, '$[15]') AS retry,
+        json_extract(value, '$[16][0]') AS due_at,
+        json_extract(value, '$[16][1]') AS expires_at, json_extract(value, '$[16][2]') AS deadline_at,
+        json_extract(value, '$[16][3]') AS deadline, json_extract(value, '$[16][4]') AS ends_at
     FROM json_each(:kinds)
 )
+
+-- name: insert_jobs
+-- [id, name, created_at, place in :kinds] each. All parents are open.
+WITH {kinds}
 INSERT INTO job (seq, id, name, created_at, updated_at, status, parents_left, {kind_columns})
 SELECT :base + o.key, json_extract(o.value, '$[0]'), json_extract(o.value, '$[1]'),
     json_extract(o.value, '$[2]'), :now, 'pending', parents, {kind_columns}
+FROM json_each(:jobs) AS o CROSS JOIN kind ON kind.place = json_extract(o.value, '$[3]')
+
+-- name: insert_unique_jobs
+-- As insert_jobs, where some are unique: each is followed by its unique_columns, if it is.
+WITH {kinds}
+INSERT INTO job (seq, id, name, created_at, updated_at, status, parents_left, {kind_columns}, {unique_columns})
+SELECT :base + o.key, json_extract(o.value, '$[0]'), json_extract(o.value, '$[1]'),
+    json_extract(o.value, '$[2]'), :now, 'pending', parents, {kind_columns},
+    json_extract(o.value, '$[4]'), json_extract(o.value, '$[5]'), json_extract(o.value, '$[6]'),
+    json_extract(o.value, '$[7]')
 FROM json_each(:jobs) AS o CROSS JOIN kind ON kind.place = json_extract(o.value, '$[3]')
 
 -- name: insert_params
@@ -232,6 +410,63 @@ WHERE json_type(r.value, '$[1]') = 'array'
 -- name: insert_edges
 INSERT INTO dependency (child, position, parent)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:rows)
+
+-- name: keeps_slot
+-- fragment: the job (j) still has a right to the unique slot it has taken. Nobody takes it away when the right ends:
+-- whoever wants the slot next does, so that no claim and no end of a run ever looks at it.
+(instr(j.unique_states, j.status) > 0 OR (coalesce(j.unique_until, 0) > :now AND j.status != 'cancelled'))
+
+-- name: slot_holder
+-- Seq, id, status of the job that has a key, and whether it keeps it.
+SELECT j.seq, j.id, j.status, {keeps_slot} FROM job AS j INDEXED BY job_unique WHERE j.unique_slot = :key
+
+-- name: slot_holders
+-- The same for many: [key, seq, id, status, whether it keeps it] each.
+SELECT json_group_array(json_array(j.unique_slot, j.seq, j.id, j.status, {keeps_slot}))
+FROM json_each(:keys) AS k CROSS JOIN job AS j INDEXED BY job_unique ON j.unique_slot = k.value
+
+-- name: leave_slots
+UPDATE job SET unique_slot = NULL WHERE seq IN (SELECT value FROM json_each(:jobs))
+
+-- name: lost_slots
+-- [seq, key] of those of :jobs whose slot was taken when they had no right to it, and that want it as pending ones.
+SELECT json_group_array(json_array(j.seq, j.unique_key))
+FROM json_each(:jobs) AS c CROSS JOIN job AS j ON j.seq = c.value
+WHERE j.unique_slot IS NULL AND j.unique_key IS NOT NULL
+    AND (instr(j.unique_states, 'pending') > 0 OR coalesce(j.unique_until, 0) > :now)
+
+-- name: regain_slot
+UPDATE job SET unique_slot = unique_key WHERE seq = :job
+
+-- name: give_way
+-- An ended job that cannot come back, since another has its unique key.
+UPDATE job SET status = 'cancelled', error = :error, cancelled_for = NULL, completed_at = :now, updated_at = :now
+WHERE seq = :job AND +status IN ({give_way_from})
+
+-- name: redeclare
+-- A pending job is given what another one declared, and starts anew. By place: name, when, the kind_columns, the
+-- unique_columns, its number.
+UPDATE job SET held_by = NULL, held_since = NULL, attempts = 0, crashes = 0, error = NULL, started_at = NULL,
+    name = ?, updated_at = ?, ({kind_columns}) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
+    ({unique_columns}) = (?, ?, ?, ?)
+WHERE seq = ? AND +status = 'pending'
+
+-- name: redeclare_params
+UPDATE params SET body = :body WHERE seq = :job
+
+-- name: shadowed
+-- A temporary table of somebody's connection under the name of one of ours, where statements would land.
+SELECT t.name FROM temp.sqlite_master AS t WHERE t.name IN (
+    'job', 'params', 'counts', 'dependency', 'unfinished', 'place'
+) LIMIT 1
+
+-- name: lock
+-- Changes nothing, and takes SQLite's write lock.
+UPDATE counts SET n = n WHERE 0
+
+-- name: is_stored
+-- A job, as it was written at a moment or later.
+SELECT EXISTS (SELECT 1 FROM job WHERE id = :id AND updated_at >= :at)
 
 -- name: recount
 -- Mark 1 afresh. A change of a parent's end goes through here, and every way into pending that is not a claim given back.
@@ -284,7 +519,7 @@ WHERE seq IN (SELECT value FROM json_each(:jobs)) AND +status = 'pending'
 
 -- name: cancel
 -- A pending job, called off by its owner.
-UPDATE job SET status = 'cancelled', due_at = NULL, held_by = NULL, held_since = NULL,
+UPDATE job SET status = 'cancelled', due_at = NULL, held_by = NULL, held_since = NULL, ends_at = NULL,
     completed_at = :now, updated_at = :now
 WHERE seq = :job AND +status IN ({cancel_from})
 
@@ -295,8 +530,8 @@ WHERE seq = :job AND +status IN ({cancel_from})
     FROM job AS p WHERE p.seq = :parent)
 
 -- name: cancel_for_parent
-UPDATE job SET status = 'cancelled', due_at = NULL, held_by = NULL, held_since = NULL, cancelled_for = :parent,
-    completed_at = :now, updated_at = :now, error = {parent_failed}
+UPDATE job SET status = 'cancelled', due_at = NULL, held_by = NULL, held_since = NULL, ends_at = NULL,
+    cancelled_for = :parent, completed_at = :now, updated_at = :now, error = {parent_failed}
 WHERE seq IN (SELECT value FROM json_each(:jobs)) AND +status IN ({cancel_from})
 
 -- name: cancel_still_for
@@ -304,9 +539,10 @@ WHERE seq IN (SELECT value FROM json_each(:jobs)) AND +status IN ({cancel_from})
 UPDATE job SET cancelled_for = :parent, error = {parent_failed} WHERE seq IN (SELECT value FROM json_each(:jobs))
 
 -- name: requeue
--- Back to the start; parents_left follows by recount.
+-- Back to the start; parents_left follows by recount. It does not expire any more, and its deadline counts anew.
 UPDATE job SET status = 'pending', attempts = 0, crashes = 0, error = NULL, result = NULL, started_at = NULL,
-    completed_at = NULL, due_at = NULL, held_by = NULL, held_since = NULL, cancelled_for = NULL, updated_at = :now
+    completed_at = NULL, due_at = NULL, held_by = NULL, held_since = NULL, cancelled_for = NULL, updated_at = :now,
+    expires_at = NULL, deadline_at = :now + deadline, ends_at = :now + deadline, waits_since = :now
 WHERE seq IN (SELECT value FROM json_each(:jobs)) AND +status IN ({requeue_from})
 
 -- name: leave_unfinished
@@ -341,14 +577,14 @@ SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.id = :id
 
 -- name: explained
 -- All that says why a job is where it is, in one moment: its row; the parents that it waits for, [id, name, status,
--- error]; how many ready jobs come before it, if it is ready; and the workers, as worker_list tells them.
+-- error]; how many ready jobs come before it, if it is ready; the settings of its queue; and the workers.
 SELECT job.id, job.status, job.queue, job.parents_left, job.due_at, job.held_by, job.held_since, job.attempts, job.crashes,
     job.runs, job.max_attempts, job.worker, job.function_module, job.function_name, job.updated_at, job.started_at,
-    job.completed_at, job.error,
+    job.completed_at, job.error, job.expires_at, job.deadline_at,
     (SELECT json_array(x.run, x.done, x.total, x.message, x.at) FROM progress AS x WHERE x.job = job.seq) AS progress,
     (SELECT w.worker_id FROM worker AS w WHERE w.number = job.worker) AS worker_id,
     (SELECT q.id FROM job AS q WHERE q.seq = job.cancelled_for) AS cancelled_for_id,
-    EXISTS (SELECT 1 FROM stop_request AS s WHERE s.job = job.seq AND s.execution = job.execution_id) AS asked_to_stop,
+    EXISTS (SELECT 1 FROM stop_request AS o WHERE o.job = job.seq AND o.execution = job.execution_id) AS asked_to_stop,
     coalesce((SELECT n FROM counts WHERE queue = job.queue AND status = 'running'), 0) AS running,
     CASE WHEN job.parents_left > 0 THEN (
         SELECT json_group_array(json_array(id, name, status, error)) FROM (
@@ -366,8 +602,11 @@ SELECT job.id, job.status, job.queue, job.parents_left, job.due_at, job.held_by,
             LIMIT :most
         )
     ) END AS ahead,
-    (SELECT json_group_array(json_array(w.number, w.worker_id, w.area, w.pid, w.birth, w.host, w.boot, w.sidecar))
-        FROM worker AS w WHERE w.area IS NOT NULL) AS workers
+    (SELECT json_array(s.paused_at, s.reason, s.concurrency, s.ageing) FROM queue AS s WHERE s.name = job.queue)
+        AS settings,
+    (SELECT json_group_array(json_array(
+        w.number, w.worker_id, w.area, w.pid, w.birth, w.host, w.boot, w.sidecar, json(w.queues)
+    )) FROM worker AS w WHERE w.area IS NOT NULL) AS workers
 FROM job WHERE job.id = :id
 
 -- name: executions
@@ -447,10 +686,12 @@ WHERE j.status = :status AND j.seq < :cursor AND (:before IS NULL OR j.completed
 ORDER BY j.seq DESC LIMIT :limit
 
 -- name: unneeded
--- fragment: nothing in the queue that has not completed depends on job j, and no news of its end is under way.
+-- fragment: nothing in the queue that has not completed depends on job j, no news of its end is under way, and it has no
+-- unique key to keep others from.
 NOT EXISTS (SELECT 1 FROM dependency AS e CROSS JOIN job AS c ON c.seq = e.child
     WHERE e.parent = j.seq AND c.status != 'completed')
 AND NOT EXISTS (SELECT 1 FROM unfinished AS u WHERE u.parent = j.seq)
+AND NOT (coalesce(j.unique_until, 0) > :now AND j.status != 'cancelled')
 
 -- name: clear_choose
 -- Those of the candidates that may still go.
@@ -571,17 +812,17 @@ SELECT json_group_array(seq) FROM (
 
 -- name: fail_held
 UPDATE job SET status = 'failed', error = 'held by ' || held_by || ' for too long: ' || coalesce(error, ''),
-    held_by = NULL, held_since = NULL, completed_at = :now, updated_at = :now
+    held_by = NULL, held_since = NULL, ends_at = NULL, completed_at = :now, updated_at = :now
 WHERE seq IN (SELECT value FROM json_each(:jobs)) AND +status IN ({hold_expires_from})
 
 -- name: register_worker
 -- In the lowest free area of the sidecar, from :least on.
-INSERT INTO worker (worker_id, area, pid, birth, host, boot, sidecar, started_at)
+INSERT INTO worker (worker_id, area, pid, birth, host, boot, sidecar, started_at, queues)
 VALUES (:worker_id, (
     SELECT min(a.area) + 1
     FROM (SELECT :least - 1 AS area UNION ALL SELECT area FROM worker WHERE area >= :least) AS a
     WHERE NOT EXISTS (SELECT 1 FROM worker AS b WHERE b.area = a.area + 1)
-), :pid, :birth, :host, :boot, :sidecar, :now)
+), :pid, :birth, :host, :boot, :sidecar, :now, :queues)
 
 -- name: worker_just_registered
 SELECT number, area FROM worker WHERE number = last_insert_rowid()
@@ -677,13 +918,19 @@ LIMIT :limit
 
 -- name: wrong_runs
 -- Jobs whose history has another number of rows than they have ended runs.
-SELECT id, runs AS noted, (SELECT count(*) FROM execution AS e WHERE e.job = job.seq) AS really FROM job
-WHERE runs != (SELECT count(*) FROM execution AS e WHERE e.job = job.seq)
+SELECT id, runs - runs_dropped AS noted, (SELECT count(*) FROM execution AS e WHERE e.job = job.seq) AS really
+FROM job WHERE runs - runs_dropped != (SELECT count(*) FROM execution AS e WHERE e.job = job.seq)
 LIMIT :limit
 
 -- name: without_params
 -- No claim ever finds these.
 SELECT id FROM job WHERE NOT EXISTS (SELECT 1 FROM params AS p WHERE p.seq = job.seq) LIMIT :limit
+
+-- name: without_slot
+-- Jobs whose state gives them a right to a unique key that they do not hold.
+SELECT id, status, unique_key AS key FROM job
+WHERE unique_key IS NOT NULL AND unique_slot IS NULL AND instr(unique_states, status) > 0
+LIMIT :limit
 
 -- name: first_and_last
 -- When the first and the last job in the queue were created.
@@ -705,3 +952,39 @@ WHERE held_by IS NOT NULL GROUP BY held_by ORDER BY jobs DESC, held_by LIMIT :li
 -- Runs that nobody has settled although their timeout, and a grace, are over.
 SELECT count(*) FROM job INDEXED BY job_status
 WHERE status = 'running' AND timeout IS NOT NULL AND started_at + timeout + :grace < :now
+
+-- name: pause_queue
+-- What was paused before keeps its moment, and its reason if there is no new one.
+INSERT INTO queue (name, paused_at, reason) VALUES (:name, :now, :reason)
+ON CONFLICT (name) DO UPDATE SET paused_at = coalesce(paused_at, excluded.paused_at),
+    reason = CASE WHEN paused_at IS NULL THEN excluded.reason ELSE coalesce(excluded.reason, reason) END
+
+-- name: resume_queue
+UPDATE queue SET paused_at = NULL, reason = NULL WHERE name = :name AND paused_at IS NOT NULL
+
+-- name: limit_queue
+INSERT INTO queue (name, concurrency) VALUES (:name, :concurrency)
+ON CONFLICT (name) DO UPDATE SET concurrency = excluded.concurrency
+
+-- name: age_queue
+INSERT INTO queue (name, ageing) VALUES (:name, :ageing)
+ON CONFLICT (name) DO UPDATE SET ageing = excluded.ageing
+
+-- name: forget_queue
+-- One without any settings.
+DELETE FROM queue WHERE name = :name AND paused_at IS NULL AND concurrency IS NULL AND ageing IS NULL
+
+-- name: is_paused
+SELECT EXISTS (SELECT 1 FROM queue WHERE name = :name AND paused_at IS NOT NULL)
+
+-- name: paused_queues
+SELECT name FROM queue WHERE paused_at IS NOT NULL
+
+-- name: queues
+-- Those that have jobs or settings.
+SELECT q.name AS name, s.paused_at AS paused_at, s.reason AS reason, s.concurrency AS concurrency, s.ageing AS ageing
+FROM (SELECT name FROM queue UNION SELECT queue FROM counts WHERE n != 0) AS q LEFT JOIN queue AS s ON s.name = q.name
+ORDER BY q.name
+
+-- name: queue_counts
+SELECT queue, status, n FROM counts WHERE n != 0

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from gigq.errors import StoreError
 from gigq.ids import sought
 from gigq.lease import Lease
-from gigq.store import exchange, graph, notes
-from gigq.store.exchange import Batch, Claim, Claimed
+from gigq.queues import EVERYTHING, Serving
+from gigq.store import claiming, exchange, graph, notes
+from gigq.store.claiming import Claim, Claimed
+from gigq.store.exchange import Batch
 from gigq.store.notes import NoteRow
 from gigq.store.rows import Exchanged, Peek, Settlement
 from gigq.store.transaction import Transaction
@@ -18,11 +20,13 @@ from gigq.store.verbs import PIECE, Verbs
 class Work(Verbs):
     """The verbs of a worker's loop."""
 
-    def peek(self, queue: str = "default") -> Peek:
+    def peek(self, serving: Serving = EVERYTHING) -> Peek:
+        """What an exchange would find for a worker."""
         with self._reading() as tx:
-            row = tx.row("peek", queue=queue)
-            assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-            return Peek(bool(row[0]), row[1], bool(row[2]))
+            outlook = claiming.look(tx)
+            ready = claiming.is_any_ready(tx, serving, outlook)
+            moments = [moment for moment in (outlook.due_at, outlook.ends_at) if moment is not None]
+            return Peek(ready, min(moments, default=None), bool(outlook.unfinished))
 
     def exchange(
         self,
@@ -72,11 +76,32 @@ class Work(Verbs):
     def _move_on(
         self, tx: Transaction, settled: Batch | None, claim: Claim | None, now: int
     ) -> Claimed | None:
-        graph.go_on(tx, now)
-        tx.run("promote", now=now, limit=PIECE)
-        claimed = exchange.claim(tx, claim, now) if claim is not None and claim.wants else None
+        outlook = claiming.look(tx)
+        is_over = outlook.ends_at is not None and outlook.ends_at <= now
+        is_due = outlook.due_at is not None and outlook.due_at <= now
+        if outlook.unfinished:
+            graph.go_on(tx, now)
+        all_ended = not is_over or claiming.expire(tx, now, PIECE)
+        if is_due:
+            tx.run("promote", now=now, limit=PIECE)
+        claimed = None
+        if claim is not None and claim.wants and all_ended:
+            if outlook.unfinished or is_over or is_due:
+                outlook = claiming.look(tx)
+            leaving = settled.leaving() if settled is not None else {}
+            claimed = claiming.claim(tx, claim, now, outlook, leaving)
         exchange.count(tx, settled, claimed)
         return claimed
+
+    def expire(self, now: int) -> bool:
+        """End pending jobs that are over, where no exchange does; whether there were any."""
+        with self._reading() as tx:
+            ends_at = tx.value("next_end")
+        if ends_at is None or ends_at > now:  # unused, one look at an empty index
+            return False
+        with self._writing() as tx:
+            claiming.expire(tx, now, PIECE)
+        return True
 
     def hasten(self, lease: Lease, due_at: int | None) -> None:
         """Let a retry go that waited for its abandoned thread."""

@@ -43,6 +43,7 @@ class Workers(Verbs):
                     sidecar=self.engine.sidecar.identity,
                     least=least,
                     now=now,
+                    queues=None if who.serving.is_everything else as_json(who.serving.entries),
                 )
                 row = tx.row("worker_just_registered")
                 assert row is not None  # noqa: S101 - just inserted

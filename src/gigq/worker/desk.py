@@ -13,6 +13,7 @@ from gigq import callables, log
 from gigq.errors import ParentResultsTooLarge, StoreError
 from gigq.lease import Lease
 from gigq.queue import JobQueue
+from gigq.queues import EVERYTHING, Serving
 from gigq.store import Store
 from gigq.worker.calls import Call
 from gigq.worker.chores.imports import Reference
@@ -27,17 +28,26 @@ Load = Callable[[str, str, str | None], Callable[..., Any]]
 class Desk:
     """One worker's things, and whom its runs turn to (runner.Office); may be used by several threads."""
 
-    def __init__(self, queue: JobQueue, worker_id: str, load: Load, max_result: int) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        worker_id: str,
+        load: Load,
+        max_result: int,
+        serving: Serving = EVERYTHING,
+    ) -> None:
         """Args:
         queue: whose store is worked on.
         worker_id: what users see.
         load: the function of a reference (module, name, script).
         max_result: bytes of JSON that a result may take.
+        serving: the queues whose jobs it takes.
         """
         self._queue = queue
         self._worker_id = worker_id
         self.load = load
         self.max_result = max_result
+        self.serving = serving
         self._guard = threading.Lock()
         self._seat: Seat | None = None
         self._runner: Runner[Call] | None = None
@@ -59,7 +69,7 @@ class Desk:
             if self._seat is not None and self._seat.pid != os.getpid():
                 self._seat = self._runner = None  # forked: that seat is the parent's
             if self._seat is None:
-                self._seat = Seat(self.store, self._worker_id, self._queue.clock)
+                self._seat = Seat(self.store, self._worker_id, self._queue.clock, self.serving)
             return self._seat
 
     def runner(self) -> Runner[Call]:

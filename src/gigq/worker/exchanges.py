@@ -17,7 +17,7 @@ from gigq import log
 from gigq.clock import Clock
 from gigq.errors import StoreBusy, StoreError, StoreReplaced
 from gigq.store import Store
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 from gigq.store.notes import NoteRow
 from gigq.store.rows import Exchanged, Settlement
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from gigq.queues import EVERYTHING, Serving
 from gigq.status import NOT_BEGUN
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 from gigq.worker.calls import Call
 from gigq.worker.pace import Pace, Task, task_of
 
@@ -57,17 +58,23 @@ class Lanes:
         for lane in self._open:
             lane.look = False
 
-    def claim(self, worker: int, free: int, without: Collection[tuple[str, str, str | None]]) -> Claim | None:
+    def claim(
+        self,
+        worker: int,
+        free: int,
+        without: Collection[tuple[str, str, str | None]],
+        serving: Serving = EVERYTHING,
+    ) -> Claim | None:
         """What to claim now; None for nothing. ``free`` bounds it."""
         if not self._apart or self._coroutines is None:
             want = min(self._plain.room(), free)
-            return Claim(worker, want, without=without) if want else None
+            return Claim(worker, want, serving, without) if want else None
         # Fast plain functions could take every slot, and no coroutine would ever be claimed.
         want_async = min(self._coroutines.room(), (free + 1) // 2)
         want = min(self._plain.room(), free - want_async)
         if not want and not want_async:
             return None
-        return Claim(worker, want, without=without, want_async=want_async, coroutines=self._known)
+        return Claim(worker, want, serving, without, want_async, self._known)
 
     def took(self, what: Claim, calls: list[Call]) -> None:
         """Note what a claim got, and tell coroutines from plain functions."""

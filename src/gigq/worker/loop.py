@@ -91,6 +91,8 @@ class Loop:
         self._next_due: int | None = None
         self._last_progress = clock.monotonic()
         self._is_winding_up = False
+        self._paused: frozenset[str] = frozenset()
+        """Queues that were paused at the last look."""
 
     def run(self) -> bool:
         """Work until told to stop; False if something could not be given back before the grace ended.
@@ -199,7 +201,7 @@ class Loop:
         if self._open and (now >= self._check_at or self._rang):
             self._check_at = now + _CHECK_EVERY
             self._stop_overdue(now)
-            self._stop_cancelled()
+            self._heed_wishes()
         self._rang = False
         if self._solo and now - self._solo_since > _SOLO_PATIENCE:
             # Others are busy for longer: do not hold up everything for it, and let another worker have it.
@@ -224,10 +226,11 @@ class Loop:
         """Whether its timeout has nothing to add: it is being ended already, by force if it must."""
         return call.asked == "timeout" or (call.asked is not None and self._executor.isolates)
 
-    def _stop_cancelled(self) -> None:
+    def _heed_wishes(self) -> None:
+        """Runs that are asked to stop, and queues that are paused."""
         try:
             with self._store.engine.hurried(PATIENCE):
-                asked = self._store.stop_requests()
+                asked, paused = self._store.stop_requests(), self._store.paused()
         except StoreReplaced:
             raise
         except StoreError:
@@ -237,6 +240,14 @@ class Loop:
             for call in list(self._open.values()):
                 if call.asked is None and call.lease.lease in wanted:
                     self._executor.stop(call, "cancelled")
+        if paused or self._paused:
+            self._heed_pauses(frozenset(paused))
+
+    def _heed_pauses(self, paused: frozenset[str]) -> None:
+        """What was claimed ahead of a queue that is paused since goes back, with all that has not started."""
+        newly, self._paused = paused - self._paused, paused
+        if newly and any(call.lease.queue in newly and not call.started for call in self._open.values()):
+            self._give_back(self._executor.give_back())
 
     def _do_upkeep(self) -> None:
         if self._store.engine.is_replaced():
@@ -270,7 +281,7 @@ class Loop:
         # The next one first, so that the database has work while what was claimed is dispatched.
         if self._begin_exchange(stopping=stopping) and exchanges.is_answered:
             claimed += self._finish_exchange()
-        if claimed:
+        if claimed or self._solo:  # whose turn may have come by what has just ended
             self._dispatch(claimed)
 
     def _begin_exchange(self, *, stopping: bool) -> bool:
@@ -280,7 +291,7 @@ class Loop:
             return False
         claim = None
         if not stopping and self._can_claim():
-            claim = self._lanes.claim(self._seat.number, self._seat.free, self._missing)
+            claim = self._lanes.claim(self._seat.number, self._seat.free, self._missing, self._seat.serving)
         hurried = self._deliveries.seconds_left() == 0
         if not exchanges.ended and not hurried and not (claim and self._may_claim()):
             return False
@@ -329,7 +340,7 @@ class Loop:
         """None while the database cannot be read; then it is tried again."""
         try:
             with self._store.engine.hurried(PATIENCE):
-                return self._store.peek()
+                return self._store.peek(self._seat.serving)
         except StoreReplaced:
             raise
         except StoreBusy:

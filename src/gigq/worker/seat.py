@@ -10,6 +10,7 @@ from gigq import ids
 from gigq.clock import Clock
 from gigq.lease import Lease
 from gigq.marks import SLOTS, Marks
+from gigq.queues import EVERYTHING, Serving
 from gigq.store import Store
 from gigq.worker.calls import Call
 
@@ -20,8 +21,9 @@ _FAREWELL = 1.0
 class Seat:
     """Taken at the first claim, and held until :meth:`leave`, or until the process ends."""
 
-    def __init__(self, store: Store, worker_id: str, clock: Clock) -> None:
+    def __init__(self, store: Store, worker_id: str, clock: Clock, serving: Serving = EVERYTHING) -> None:
         self.worker_id = worker_id
+        self.serving = serving
         self.pid = os.getpid()
         self.birth = ids.process_birth(self.pid)
         self.host = socket.gethostname()

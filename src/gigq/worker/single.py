@@ -155,7 +155,7 @@ class Single:
     def _claim_under_gate(self) -> dict[str, Any] | None:
         self._desk.seat()
         store, now = self._desk.store, self._clock.now()
-        if store.peek().is_due(now):
+        if store.peek(self._desk.serving).is_due(now):
             store.exchange([], None, now)  # its own SQL claims, but does not promote
         with store.engine.holding_turn() as has_come:
             if not has_come:

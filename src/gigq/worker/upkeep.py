@@ -52,9 +52,10 @@ class Upkeep:
         settled = self.rescue.dead_workers(mine) + self.rescue.overdue(mine)
         self._store.forget_stops()
         self.announce(settled)
+        expired = self._store.expire(self._clock.now())
         released = self.look_after_imports()
         self._retention.learn()
-        return bool(settled or released)
+        return bool(settled or expired or released)
 
     def look_after_imports(self) -> int:
         """Now and then: let go what was held for want of a module, if this worker might have it; how many."""

@@ -14,9 +14,10 @@ from gigq import callables, codec, ids, log
 from gigq.clock import SYSTEM, Clock
 from gigq.errors import GigQError, InvalidJob, StoreError, StoreReplaced, TooManyAbandoned, WorkerFailed
 from gigq.queue import JobQueue
+from gigq.queues import Queues, Serving
 from gigq.status import JobStatus
 from gigq.store import shortage
-from gigq.store.exchange import Claim
+from gigq.store.claiming import Claim
 from gigq.worker import capture, crew
 from gigq.worker.desk import Desk
 from gigq.worker.executors.processes import Processes
@@ -62,6 +63,7 @@ class Worker:
         durability: Durability = "full",
         clock: Clock = SYSTEM,
         max_result: int | None = None,
+        queues: Queues | None = None,
     ) -> None:
         """
         Initialize a worker.
@@ -87,6 +89,10 @@ class Worker:
             durability: As for JobQueue.
             clock: Where the time is read; for tests.
             max_result: Bytes of JSON that a result may take; None is the queue's where one is given, else 16 MB.
+            queues: The queues whose jobs it runs. A list is served in its order: ``["mail", "*"]`` takes from another
+                queue only what ``mail`` has no job for; ``"*"`` stands for all that are not named. A dictionary gives
+                weights: with ``{"mail": 3, "*": 1}`` three of four jobs are from ``mail`` while both have some. None
+                serves all queues as if they were one: by priority, then in the order of submission.
 
         Raises:
             InvalidJob: An argument cannot be accepted.
@@ -133,7 +139,8 @@ class Worker:
         self._clogged_by = 0
         self._max_abandoned = max_abandoned
         self.max_result = self._queue.max_result if max_result is None else max_result
-        self._desk = Desk(self._queue, self.worker_id, self._load, self.max_result)
+        serving = Serving(queues)
+        self._desk = Desk(self._queue, self.worker_id, self._load, self.max_result, serving)
         self._single = Single(self._desk, self, self.worker_id, self._clock)
 
     # -- the reference -----------------------------------------------------------------------------------------
@@ -235,7 +242,7 @@ class Worker:
             return self._queue._get_connection()
         from gigq.store.extension import claiming_connection
 
-        return claiming_connection(self._queue._store.engine, self._desk.seat().number)
+        return claiming_connection(self._queue._store.engine, self._desk.seat().number, self._desk.serving)
 
     def _import_function(self, module_name: str, function_name: str) -> Callable[..., Any]:
         """Dynamically imports a function from a module."""
@@ -249,9 +256,10 @@ class Worker:
             None.
         """
         store, now = self._queue._store, self._clock.now()
-        if not store.peek().has_work(now):
+        serving = self._desk.serving
+        if not store.peek(serving).has_work(now):
             return None
-        what = Claim(self._desk.seat().number, 1, without=self._desk.missing)
+        what = Claim(self._desk.seat().number, 1, serving, self._desk.missing)
         claimed = store.exchange([], what, now).claimed
         if not claimed:
             return None

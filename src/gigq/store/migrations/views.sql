@@ -42,6 +42,12 @@ SELECT
     strftime('%Y-%m-%dT%H:%M:%S', j.due_at / 1000000, 'unixepoch')
         || printf('.%06d+00:00', j.due_at % 1000000) AS retry_after,
     j.queue AS queue,
+    strftime('%Y-%m-%dT%H:%M:%S', j.due_at / 1000000, 'unixepoch')
+        || printf('.%06d+00:00', j.due_at % 1000000) AS run_at,
+    strftime('%Y-%m-%dT%H:%M:%S', j.expires_at / 1000000, 'unixepoch')
+        || printf('.%06d+00:00', j.expires_at % 1000000) AS expires_at,
+    strftime('%Y-%m-%dT%H:%M:%S', j.deadline_at / 1000000, 'unixepoch')
+        || printf('.%06d+00:00', j.deadline_at % 1000000) AS deadline_at,
     j.on_parent_failure AS on_parent_failure,
     j.crashes AS crashes,
     j.max_crashes AS max_crashes,
@@ -49,6 +55,8 @@ SELECT
     j.held_by AS held_by,
     (SELECT n.tags FROM annotation AS n WHERE n.seq = j.seq) AS tags,
     (SELECT n.metadata FROM annotation AS n WHERE n.seq = j.seq) AS metadata,
+    j.retry AS retry,
+    j.unique_key AS unique_key,
     j.seq AS seq
 FROM job AS j;
 

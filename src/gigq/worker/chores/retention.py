@@ -60,7 +60,7 @@ class _Sweep:
         if now >= self._forget_at:
             self._begin(now)
         stretch = heapq.heappop(self._stretches)
-        found = store.sweep(self.status, now - self.age, stretch.low, stretch.high)
+        found = store.sweep(self.status, now - self.age, stretch.low, stretch.high, now)
         low = stretch.low if found.low is None else found.low
         if found.low is not None:
             heapq.heappush(self._stretches, _Stretch(now, low, stretch.low))
@@ -136,6 +136,8 @@ class Retention:
                 sweep.look(self._store, now)
                 looks += 1
             if sweep.candidates:
-                gone, sweep.candidates = self._store.let_go(sweep.status, sweep.candidates, now - sweep.age)
+                gone, sweep.candidates = self._store.let_go(
+                    sweep.status, sweep.candidates, now - sweep.age, now
+                )
                 return gone
         return 0

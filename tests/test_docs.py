@@ -87,6 +87,15 @@ def test_a_page_prints_what_it_says(tmp_path: Path, page: str, name: str) -> Non
     assert run(tmp_path, name) == shown
 
 
+@pytest.mark.parametrize(("page", "name"), [("queues", "mailing.py"), ("time", "later.py")])
+def test_a_page_of_flow_prints_what_its_comments_say(tmp_path: Path, page: str, name: str) -> None:
+    script = _script((ROOT / "docs" / f"{page}.md").read_text("utf-8"), name)
+    (tmp_path / name).write_text(script)
+    said = re.findall(r"  print\(.*\)  # ([^:\n]*)", script)
+    assert len(said) == 2
+    assert run(tmp_path, name).splitlines() == said
+
+
 def _script(document: str, name: str) -> str:
     found = re.search(rf"```python\n(# {re.escape(name)}\n.*?)```", document, re.DOTALL)
     assert found is not None

@@ -258,18 +258,21 @@ class WorkerSeen(NamedTuple):
     host: str
     started_at: str
     running: int
+    queues: list[str] | None
+    """Those that it serves, ``"*"`` for the others; None for all."""
 
 
 def workers(queue: JobQueue) -> list[WorkerSeen]:
     """Living workers, and dead ones that nobody has cleaned up after yet."""
     store = queue._store
     seen = []
-    for row, started_at, running in inspection.workers(store):
+    for row, started_at, running, queues in inspection.workers(store):
         try:
             alive = not is_dead(row, store.engine.sidecar)
         except StoreError:
             alive = None
-        seen.append(WorkerSeen(row.worker_id, alive, row.pid, row.host, to_iso(started_at), running))
+        since = to_iso(started_at)
+        seen.append(WorkerSeen(row.worker_id, alive, row.pid, row.host, since, running, queues))
     return seen
 
 

@@ -157,11 +157,11 @@ def test_a_job_that_was_started_anew_meanwhile_stays(
     end_one_of_each(hands)
     clock.turn(100)
     before = clock.now()
-    assert hands.store.sweep("failed", before, 0, clearing.END, before).may_go
+    assert hands.store.sweep("failed", before, 0, clearing.END, hands.clock.now()).may_go
     hands.requeue("failed")
     clock.turn(1)
     assert [lease.id for lease in hands.claim()] == ["failed"]
-    assert hands.store.let_go("failed", [2], before, before) == (0, [])
+    assert hands.store.let_go("failed", [2], before, hands.clock.now()) == (0, [])
     assert hands.status("failed") == "running"
 
 
@@ -300,7 +300,7 @@ def test_a_parent_of_very_many_goes_in_pieces_and_its_children_keep_its_id(
     hands.submit("parent", *(new_job(f"c{n}", ["parent"]) for n in range(25)))
     hands.run("parent")
     drain(hands)
-    assert hands.store.let_go("completed", [1], None, 0) == (0, [1])
+    assert hands.store.let_go("completed", [1], None, hands.clock.now()) == (0, [1])
     assert_sound(hands)
     assert queue.get_status("c3")["dependencies"] == ["parent"]
     assert hands.clear() == 26
@@ -364,7 +364,7 @@ def test_so_does_clearing_by_hand(on_disk: JobQueue) -> None:
 def test_a_quarter_of_the_file_stays_for_what_comes_next(on_disk: JobQueue) -> None:
     on_disk.retain(failed="30d")
     fill(on_disk)
-    on_disk._store.let_go("completed", list(range(1, 101)), None, 0)
+    on_disk._store.let_go("completed", list(range(1, 101)), None, on_disk.clock.now())
     assert not on_disk._store.give_back()
     assert on_disk._store.room().free > 100
 
@@ -392,7 +392,7 @@ def test_giving_back_takes_as_many_turns_as_it_needs(
     on_disk.retain(failed="30d")
     fill(on_disk)
     monkeypatch.setattr(space, "_A_WHILE", 0.0005)
-    on_disk._store.let_go("completed", list(range(1, 601)), None, 0)
+    on_disk._store.let_go("completed", list(range(1, 601)), None, on_disk.clock.now())
     turns = 0
     while on_disk._store.give_back():
         turns += 1

@@ -218,7 +218,11 @@ _RULES = {
             AND NOT (SELECT runs_dropped FROM job AS j WHERE j.seq = e.job)
     """,
     "marks are on pending jobs only": """
-        SELECT id FROM job WHERE status != 'pending' AND (due_at IS NOT NULL OR held_by IS NOT NULL)
+        SELECT id FROM job WHERE status != 'pending' AND (due_at IS NOT NULL OR held_by IS NOT NULL OR ends_at IS NOT NULL)
+    """,
+    "a pending job is over at the earlier of its ends": """
+        SELECT id FROM job WHERE status = 'pending' AND ends_at IS NOT
+            min(coalesce(expires_at, deadline_at), coalesce(deadline_at, expires_at))
     """,
     "each job has its params, and nobody else": """
         SELECT seq FROM job WHERE seq NOT IN (SELECT seq FROM params)

@@ -10,6 +10,7 @@ import click
 from gigq.cli import exits, output
 from gigq.cli.options import Command, Settings, pass_settings
 from gigq.log import harmless
+from gigq.queues import DEFAULT
 from gigq.status import JobStatus
 
 if TYPE_CHECKING:
@@ -79,13 +80,14 @@ def _show(found: dict[str, Any]) -> None:
     pairs = [
         ("Job", f"{found['name']} ({found['id']})"),
         ("Status", found["status"]),
-        ("Queue", found["queue"]),
         ("Created", output.time(found["created_at"])),
         ("Updated", output.time(found["updated_at"])),
         ("Started", output.time(found["started_at"])),
         ("Completed", output.time(found["completed_at"])),
         ("Attempts", f"{found['attempts']} / {found['max_attempts']}"),
     ]
+    if found["queue"] != DEFAULT:
+        pairs.append(("Queue", found["queue"]))
     if policy := _policy(found):
         pairs.append(("Retry", policy))
     if found["status"] == JobStatus.PENDING.value and found["retry_after"] and found["executions"]:

@@ -13,5 +13,5 @@ from gigq.store.work import Work
 from gigq.store.workers import Workers
 
 
-class Store(Changes, Clearing, Space, Questions, Listing, Explaining, QueueVerbs, Work, Workers):
+class Store(Changes, Clearing, Space, Questions, QueueVerbs, Listing, Explaining, Work, Workers):
     """The queue's tables, spoken to in the words of the domain."""

@@ -938,7 +938,7 @@ SELECT (SELECT created_at FROM job ORDER BY seq LIMIT 1), (SELECT created_at FRO
 
 -- name: worker_list
 -- As live_workers, with when they came and how many runs they have under way.
-SELECT number, worker_id, area, pid, birth, host, boot, sidecar, started_at, (
+SELECT number, worker_id, area, pid, birth, host, boot, sidecar, started_at, queues, (
     SELECT count(*) FROM job AS j INDEXED BY job_status WHERE j.status = 'running' AND j.worker = w.number
 ) AS running
 FROM worker AS w WHERE area IS NOT NULL ORDER BY number

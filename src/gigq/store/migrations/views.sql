@@ -53,10 +53,10 @@ SELECT
     j.max_crashes AS max_crashes,
     j.parents_left AS parents_left,
     j.held_by AS held_by,
-    (SELECT n.tags FROM annotation AS n WHERE n.seq = j.seq) AS tags,
-    (SELECT n.metadata FROM annotation AS n WHERE n.seq = j.seq) AS metadata,
     j.retry AS retry,
     j.unique_key AS unique_key,
+    (SELECT n.tags FROM annotation AS n WHERE n.seq = j.seq) AS tags,
+    (SELECT n.metadata FROM annotation AS n WHERE n.seq = j.seq) AS metadata,
     j.seq AS seq
 FROM job AS j;
 

@@ -101,7 +101,7 @@ PLANS = {
     "status_of": "job:key",
     "find": "job:sqlite_autoindex_job_1",
     "record": "e:key j:sqlite_autoindex_job_1 n:key p:key q:key w:key x:key",
-    "explained": "counts:key e:key job:sqlite_autoindex_job_1 p:key q:key r:job_ready s:key u:key w:key w:worker_area x:key",
+    "explained": "counts:key e:key job:sqlite_autoindex_job_1 o:key p:key q:key r:job_ready s:key u:key w:key w:worker_area x:key",
     "executions": "e:key j:sqlite_autoindex_job_1 sort:ORDER BY w:key",
     "result": "job:sqlite_autoindex_job_1",
     "list_all": "e:key j:key m:key n:key p:key q:key s:key w:key x:key",

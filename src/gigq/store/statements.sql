@@ -584,14 +584,14 @@ SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.id = :id
 
 -- name: explained
 -- All that says why a job is where it is, in one moment: its row; the parents that it waits for, [id, name, status,
--- error]; how many ready jobs come before it, if it is ready; and the workers, as worker_list tells them.
+-- error]; how many ready jobs come before it, if it is ready; the settings of its queue; and the workers.
 SELECT job.id, job.status, job.queue, job.parents_left, job.due_at, job.held_by, job.held_since, job.attempts, job.crashes,
     job.runs, job.max_attempts, job.worker, job.function_module, job.function_name, job.updated_at, job.started_at,
-    job.completed_at, job.error,
+    job.completed_at, job.error, job.expires_at, job.deadline_at,
     (SELECT json_array(x.run, x.done, x.total, x.message, x.at) FROM progress AS x WHERE x.job = job.seq) AS progress,
     (SELECT w.worker_id FROM worker AS w WHERE w.number = job.worker) AS worker_id,
     (SELECT q.id FROM job AS q WHERE q.seq = job.cancelled_for) AS cancelled_for_id,
-    EXISTS (SELECT 1 FROM stop_request AS s WHERE s.job = job.seq AND s.execution = job.execution_id) AS asked_to_stop,
+    EXISTS (SELECT 1 FROM stop_request AS o WHERE o.job = job.seq AND o.execution = job.execution_id) AS asked_to_stop,
     coalesce((SELECT n FROM counts WHERE queue = job.queue AND status = 'running'), 0) AS running,
     CASE WHEN job.parents_left > 0 THEN (
         SELECT json_group_array(json_array(id, name, status, error)) FROM (
@@ -609,8 +609,11 @@ SELECT job.id, job.status, job.queue, job.parents_left, job.due_at, job.held_by,
             LIMIT :most
         )
     ) END AS ahead,
-    (SELECT json_group_array(json_array(w.number, w.worker_id, w.area, w.pid, w.birth, w.host, w.boot, w.sidecar))
-        FROM worker AS w WHERE w.area IS NOT NULL) AS workers
+    (SELECT json_array(s.paused_at, s.reason, s.concurrency, s.ageing) FROM queue AS s WHERE s.name = job.queue)
+        AS settings,
+    (SELECT json_group_array(json_array(
+        w.number, w.worker_id, w.area, w.pid, w.birth, w.host, w.boot, w.sidecar, json(w.queues)
+    )) FROM worker AS w WHERE w.area IS NOT NULL) AS workers
 FROM job WHERE job.id = :id
 
 -- name: executions

@@ -68,13 +68,21 @@ def test_a_worker_in_python_stops_what_runs_too_long(tmp_path: Path) -> None:
     assert run(tmp_path, "stops.py") == "timeout\n"
 
 
-RETRIES = (ROOT / "docs" / "retries.md").read_text("utf-8")
+PRINTING = {
+    page: (ROOT / "docs" / page).read_text("utf-8")
+    for page in ("retries.md", "transactions.md", "uniqueness.md")
+}
+"""Pages whose scripts are each followed by what they print."""
+PRINTED = [
+    (page, name) for page, text in PRINTING.items() for name in re.findall(r"```python\n# (\S+\.py)\n", text)
+]
 
 
-@pytest.mark.parametrize("name", re.findall(r"```python\n# (\S+\.py)\n", RETRIES))
-def test_the_page_on_retries_prints_what_it_says(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_text(_script(RETRIES, name))
-    shown = RETRIES.partition(f"# {name}\n")[2].partition("```text\n")[2].partition("```")[0]
+@pytest.mark.parametrize(("page", "name"), PRINTED)
+def test_a_page_prints_what_it_says(tmp_path: Path, page: str, name: str) -> None:
+    text = PRINTING[page]
+    (tmp_path / name).write_text(_script(text, name))
+    shown = text.partition(f"# {name}\n")[2].partition("```text\n")[2].partition("```")[0]
     assert run(tmp_path, name) == shown
 
 

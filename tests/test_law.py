@@ -98,6 +98,18 @@ def _requeue(case: Case) -> bool:
     return case.queue.requeue_job(case.id)
 
 
+def _give_way(case: Case) -> bool:
+    """A requeue, while another job has its unique key."""
+    case.queue.submit(Job("other", jobs.nothing, unique_key="key"))
+    with case.store.engine.writing() as connection:
+        connection.execute(
+            "UPDATE job SET unique_key = 'key', unique_states = 'pending,running' WHERE id = ?", (case.id,)
+        )
+    case.before = case.record
+    assert not case.queue.requeue_job(case.id)
+    return case.record != case.before
+
+
 def _expire(case: Case) -> bool:
     return _is_over(case, "expires_at = 1, deadline_at = 2", JobStatus.CANCELLED)
 
@@ -128,6 +140,7 @@ MOVES: list[tuple[Move, Callable[[Case], bool]]] = [
     ("expire", _expire),
     ("expire", _miss_deadline),
     ("hold_expires", _hold_expires),
+    ("give_way", _give_way),
 ]
 
 

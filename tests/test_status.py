@@ -67,6 +67,7 @@ def test_the_transitions_are_those_of_the_architecture() -> None:
         "expire": ({"pending"}, {"cancelled", "timeout"}),
         "hold_expires": ({"pending"}, {"failed"}),
         "requeue": ({"failed", "timeout", "cancelled"}, {"pending"}),
+        "give_way": ({"failed", "timeout", "cancelled"}, {"cancelled"}),
     }
     assert set(TRANSITIONS) == set(typing.get_args(Move))
 

@@ -26,8 +26,10 @@ from gigq.errors import (
 from gigq.job import Job
 from gigq.log import setup_logging
 from gigq.queue import JobQueue
+from gigq.retry import Exponential
 from gigq.status import JobStatus
 from gigq.task import TaskWrapper, task
+from gigq.unique import Unique
 from gigq.workflow import Workflow
 
 __version__ = "0.6.0"
@@ -56,6 +58,7 @@ __all__ = [
     "Cancel",
     "DependencyCycle",
     "DuplicateJob",
+    "Exponential",
     "Fail",
     "FunctionUnavailable",
     "GigQError",
@@ -77,6 +80,7 @@ __all__ = [
     "StoreVersion",
     "TaskWrapper",
     "TooManyAbandoned",
+    "Unique",
     "UnknownParent",
     "Worker",
     "WorkerFailed",

@@ -45,6 +45,13 @@ def _encode() -> Callable[[Any], bytes]:
 
 
 @functools.cache
+def _encode_in_order() -> Callable[[Any], bytes]:
+    import msgspec
+
+    return msgspec.json.Encoder(enc_hook=_plain_other, order="deterministic").encode
+
+
+@functools.cache
 def _decode() -> Callable[[str], Any]:
     import msgspec
 
@@ -82,6 +89,14 @@ def encode(value: Any, what: str, limit: int) -> str:
             f"Store the data in a file or a table and pass its name, or raise {_OPTIONS.get(what, 'the limit')}."
         )
     return raw.decode()
+
+
+def canonical(value: Any) -> bytes:
+    """JSON of a value that :func:`encode` accepts; the same for the same value, however its dicts and sets are ordered."""
+    try:
+        return _encode_in_order()(value)
+    except Exception:  # noqa: BLE001 - keys that only json spells, for one
+        return _encode_in_order()(_plain(value, "params", 0))
 
 
 _OPTIONS = {"params": "max_params= of the JobQueue", "result": "max_result= of the JobQueue or Worker"}
@@ -167,7 +182,8 @@ def _plain(value: Any, path: str, depth: int) -> Any:
             for key, item in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, f"{path}[{place}]", depth + 1) for place, item in enumerate(value)]
+        items = [_plain(item, f"{path}[{place}]", depth + 1) for place, item in enumerate(value)]
+        return items if isinstance(value, list | tuple) else sorted(items, key=repr)
     return _plain_named(value, path, depth)
 
 

@@ -10,8 +10,8 @@ from gigq.clock import LONGEST, SECOND, SYSTEM, from_datetime, microseconds
 from gigq.errors import InvalidJob, JobError
 from gigq.status import End
 
-MOST_RETRY_AFTER = 86_400 * SECOND
-"""Microseconds of a ``Retry-After`` that are heeded at most: a day."""
+MOST_RETRY_AFTER = 86_400.0
+"""Seconds of a ``Retry-After`` that are heeded at most: a day."""
 
 Duration = float | timedelta
 """Seconds, or a timedelta."""
@@ -61,8 +61,7 @@ class Retry(Control):
                 such a header the job's policy says how long.
             reason: for the error of the run.
         """
-        asked = retry_after(response)
-        return cls(None if asked is None else asked / SECOND, reason)
+        return cls(retry_after(response), reason)
 
     def __str__(self) -> str:
         when = "" if self.delay is None else f" in {self.delay / SECOND:g} s"
@@ -144,8 +143,8 @@ def known_duration(value: Any, what: str) -> int:
     return found
 
 
-def retry_after(response: Any) -> int | None:
-    """Microseconds that an HTTP response asks to wait, a day at most; None if it does not ask.
+def retry_after(response: Any) -> float | None:
+    """Seconds that an HTTP response asks to wait, a day at most; None if it does not ask.
 
     Args:
         response: a response with ``headers``, or an error that has them, itself or in its ``response``.
@@ -156,7 +155,7 @@ def retry_after(response: Any) -> int | None:
             continue
         text = headers.get("Retry-After") or headers.get("retry-after")
         if text is not None and (seconds := _seconds(str(text).strip())) is not None:
-            return min(max(0, round(seconds * SECOND)), MOST_RETRY_AFTER)
+            return min(max(0.0, seconds), MOST_RETRY_AFTER)
     return None
 
 

@@ -4,7 +4,7 @@
 
     GigQError
     ├── InvalidJob (ValueError)            a declaration that cannot be accepted; nothing was written
-    │   ├── DuplicateJob                   the id is in the queue already
+    │   ├── DuplicateJob                   the id is in the queue already, or a unique key is taken
     │   ├── UnknownParent                  a dependency names a job that is not in the queue
     │   ├── DependencyCycle                jobs that wait for each other
     │   └── InvalidValue                   params or a result that cannot be stored, or read back; names the path
@@ -36,7 +36,7 @@ class InvalidJob(GigQError, ValueError):
 
 
 class DuplicateJob(InvalidJob):
-    """The id of a submitted job is in the queue already."""
+    """The id of a submitted job is in the queue already, or its unique key is taken and it asked to hear of that."""
 
 
 class UnknownParent(InvalidJob):

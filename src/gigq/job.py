@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from gigq import ids, queues, timing
+from gigq import retry as retrying
 from gigq.callables import bare
 from gigq.clock import SYSTEM, is_seconds, to_iso
 from gigq.errors import InvalidJob
 from gigq.status import MAX_CRASHES, PARENT_POLICIES, OnParentFailure
+from gigq.unique import Unique, declared
 
 _SEQUENCE = (list, tuple)
 
@@ -34,11 +36,16 @@ class Job:
         *,
         on_parent_failure: OnParentFailure = "cancel",
         max_crashes: int = MAX_CRASHES,
+        retry: retrying.Policy | None = None,
+        retry_on: retrying.Errors | None = None,
+        fail_on: retrying.Errors | None = None,
         queue: str = queues.DEFAULT,
         run_at: timing.Moment | None = None,
         delay: timing.Duration | None = None,
         expires: timing.Duration | timing.Moment | None = None,
         deadline: timing.Duration | timing.Moment | None = None,
+        unique_key: str | None = None,
+        unique: Unique | bool | None = None,
     ) -> None:
         """
         Initialize a new job.
@@ -59,6 +66,11 @@ class Job:
             on_parent_failure: What happens when a parent ends badly: ``"cancel"`` this job too, ``"run"`` it
                 anyway (that parent's entry in ``parent_results`` is None), or ``"wait"``.
             max_crashes: How often its process may die under it before it is given up.
+            retry: In place of ``retry_delay``: seconds; a list of seconds, one for each attempt and the last one for all
+                others; ``Exponential(...)``; or a function of a module, ``(attempt, error) -> seconds``, None to give
+                up. ``max_attempts`` goes on to say how often.
+            retry_on: Exception classes (or their names); any other fails the job at once.
+            fail_on: Exception classes (or their names) that fail it at once; they win over ``retry_on``.
             queue: Which queue it waits in; a worker serves all of them, or those that it names.
             run_at: Not before this moment: a datetime or ISO 8601 text, in local time if it has no offset.
             delay: Not before so long after it is submitted: seconds or a timedelta.
@@ -66,6 +78,8 @@ class Job:
                 submitted (seconds or a timedelta); then it is cancelled.
             deadline: The same for its end, over all attempts and waits: from then on it is stopped, and not tried
                 again; its status is timeout.
+            unique_key: While a job with this text is pending or running, there is no other.
+            unique: True for a key made from the function and the params; a :class:`Unique` says more.
 
         Raises:
             InvalidJob: naming the argument that cannot be accepted.
@@ -83,11 +97,16 @@ class Job:
         self.retry_delay = retry_delay
         self.on_parent_failure = on_parent_failure
         self.max_crashes = max_crashes
+        self.retry = retry
+        self.retry_on = retry_on
+        self.fail_on = fail_on
         self.queue = queue
         self.run_at = run_at
         self.delay = delay
         self.expires = expires
         self.deadline = deadline
+        self.unique_key = unique_key
+        self.unique = unique
         self.created_at = to_iso(SYSTEM.now())
         self.check()
 
@@ -118,6 +137,8 @@ class Job:
             raise InvalidJob(
                 f"{self._named}on_parent_failure: one of {', '.join(PARENT_POLICIES)}, not {self.on_parent_failure!r}"
             )
+        if self.unique is not None or self.unique_key is not None:
+            declared(self.unique, self.unique_key, self._named)
 
     def _check_text(self) -> None:
         if self._is_plain_text():
@@ -153,6 +174,24 @@ class Job:
             )
         if not is_seconds(self.retry_delay):
             raise InvalidJob(f"{self._named}retry_delay: seconds from 0 up, not {self.retry_delay!r}")
+        self.retry_policy()
+
+    def retry_policy(self) -> str | None:
+        """What ``retry``, ``retry_on`` and ``fail_on`` say, as it is stored; None for nothing.
+
+        Raises:
+            InvalidJob: naming the field.
+        """
+        if self.retry is None and self.retry_on is None and self.fail_on is None:
+            return None
+        if self.retry is not None and self.retry_delay:
+            raise InvalidJob(
+                f"{self._named}retry: says how long to wait, and so does retry_delay; give one of them"
+            )
+        try:
+            return retrying.stored(self.retry, self.retry_on, self.fail_on)
+        except InvalidJob as error:
+            raise InvalidJob(f"{self._named}{error}") from None
 
     @property
     def _named(self) -> str:

@@ -31,6 +31,8 @@ class Lease(Struct, array_like=True, gc=False):
     claimed_at: int | None
     is_async: int | None
     """Whether its function is a coroutine function, as far as that was known at submit."""
+    retry: str | None
+    """Its policy as it is stored; see gigq.retry."""
     deadline_at: int | None
     """Its ``timeout`` reaches no further."""
     params: str | None

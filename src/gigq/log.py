@@ -51,6 +51,14 @@ def submitted_many(count: int) -> None:
     queue.info("Jobs submitted: %d", count)
 
 
+def not_submitted(name: str, other: str) -> None:
+    queue.info("Job not submitted: %s: job %s has its unique key", name, other, extra={"job_id": other})
+
+
+def not_submitted_many(count: int) -> None:
+    queue.info("Jobs not submitted, since others have their unique keys: %d", count)
+
+
 def cancelled(job_id: str) -> None:
     queue.info("Job cancelled: %s", job_id, extra={"job_id": job_id})
 
@@ -147,6 +155,12 @@ def will_retry(job_id: str, name: str, attempt: int, worker_id: str, error: str,
         first,
         extra=extra,
     )
+
+
+def not_repeated(job_id: str, name: str, attempt: int, worker_id: str, verdict: str, error: str) -> None:
+    first = error.partition("\n")[0]
+    extra = _of_run(job_id, name, attempt, worker_id)
+    worker.warning("Job not tried again: %s (%s): %s; %s", job_id, name, verdict, first, extra=extra)
 
 
 def snoozed(job_id: str, name: str, attempt: int, worker_id: str, seconds: float) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, timing
+from gigq import callables, codec, timing, unique
 from gigq.clock import from_iso, from_seconds
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
 
 if TYPE_CHECKING:
-    from gigq.store.rows import NewJob
+    from gigq.store.rows import NewJob, NewUnique
 
 
 def moment(text: str, what: str, job: Job | None = None) -> int:
@@ -80,8 +80,20 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         description=job.description,
         created_at=moment(job.created_at, "created_at", job),
         params=_params(job, max_params),
-        times=timing.times_of(job, now),
+        retry=job.retry_policy(),
+        times=_times(job, now),
+        unique=None if job.unique is None and job.unique_key is None else _unique(job, reference),
     )
+
+
+def _times(job: Job, now: int) -> timing.Times:
+    """When it may start and must end; one that is debounced starts when its key has been quiet for a period."""
+    times = timing.times_of(job, now)
+    rules = job.unique
+    if isinstance(rules, unique.Unique) and rules.on_conflict == "debounce" and rules.period is not None:
+        quiet_at = now + max(1, from_seconds(rules.period))
+        return times._replace(due_at=max(quiet_at, times.due_at or 0))
+    return times
 
 
 def _params(job: Job, limit: int) -> str:
@@ -89,6 +101,29 @@ def _params(job: Job, limit: int) -> str:
         return codec.encode(job.params, "params", limit)
     except InvalidValue as error:
         raise InvalidValue(f"job {job.name!r}: {error}") from error
+
+
+def _unique(job: Job, reference: callables.Reference) -> NewUnique | None:
+    from gigq.store.rows import NewUnique
+
+    found = unique.declared(job.unique, job.unique_key, f"job {job.name!r}: ")
+    if found is None:
+        return None
+    key, rules = found
+    return NewUnique(
+        key=key or _key(job, reference),
+        states=rules.listed,
+        period=None if rules.period is None else max(1, from_seconds(rules.period)),
+        on_conflict=rules.on_conflict,
+    )
+
+
+def _key(job: Job, reference: callables.Reference) -> str:
+    """The function, and a digest of the params in which the order of names does not matter."""
+    from hashlib import blake2b
+
+    digest = blake2b(codec.canonical(job.params), digest_size=16).hexdigest()
+    return f"{reference.script or reference.module}.{reference.name}:{digest}"
 
 
 def _wants_parents(job: Job) -> int | None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from gigq.store import Store
     from gigq.store.connections import Durability
+    from gigq.store.rows import NewJob
 
 
 class JobQueue(QueueControls):
@@ -71,27 +72,44 @@ class JobQueue(QueueControls):
         if initialize and not callables.loading_script():
             self._initialize_db()
 
-    def submit(self, job: Job) -> str:
+    def submit(self, job: Job, *, connection: sqlite3.Connection | None = None) -> str:
         """
         Submit a job to the queue.
 
         Args:
             job: The job to submit.
+            connection: Of your own, to the file of this queue: the job becomes a part of the transaction on it, and is
+                in the queue when you commit that.
 
         Returns:
-            The ID of the submitted job.
+            The ID of the submitted job. If that is unique, and another job has its key, the ID of the other.
 
         Raises:
-            InvalidJob: The job cannot be accepted (DuplicateJob, UnknownParent and InvalidValue are kinds of it).
+            InvalidJob: The job cannot be accepted (DuplicateJob, UnknownParent and InvalidValue are kinds of it), or
+                the connection is to another file, or in no transaction.
             StoreError: It could not be stored. Either way nothing was written.
         """
         callables.end_load()
-        now = self.clock.now()
-        self._store.submit(posting.rows([job], self.max_params, now), now)
+        _, met = self._post([job], connection)
+        if job.id in met:
+            log.not_submitted(job.name, met[job.id])
+            return met[job.id]
         log.submitted(job.id, job.name)
         return job.id
 
-    def submit_many(self, jobs: Iterable[Job]) -> list[str]:
+    def _post(
+        self, jobs: list[Job], connection: sqlite3.Connection | None
+    ) -> tuple[list[NewJob], dict[str, str]]:
+        """What was to be inserted, and of that the id of a job that was not -> id of the one that has its unique key."""
+        now = self.clock.now()
+        rows = posting.rows(jobs, self.max_params, now)
+        if not rows:
+            return rows, {}
+        if connection is None:
+            return rows, self._store.submit(rows, now)
+        return rows, self._store.submit_within(connection, rows, now)
+
+    def submit_many(self, jobs: Iterable[Job], *, connection: sqlite3.Connection | None = None) -> list[str]:
         """
         Submit jobs in one transaction: all of them, or none.
 
@@ -99,9 +117,11 @@ class JobQueue(QueueControls):
 
         Args:
             jobs: The jobs, claimed in this order among equal priorities.
+            connection: As for :meth:`submit`.
 
         Returns:
-            Their IDs, in the same order.
+            Their IDs, in the same order. A unique job that meets another with its key has the ID of that, or, with
+            ``on_conflict="skip"``, none. What depends on it depends on that other.
 
         Raises:
             InvalidJob: One of them cannot be accepted, or they wait for each other in a circle.
@@ -109,15 +129,18 @@ class JobQueue(QueueControls):
         """
         callables.end_load()
         submitted = list(jobs)
-        now = self.clock.now()
-        rows = posting.rows(submitted, self.max_params, now)
-        if rows:
-            self._store.submit(rows, now)
-        if len(submitted) == 1:
+        rows, met = self._post(submitted, connection)
+        if len(submitted) == 1 and not met:
             log.submitted(submitted[0].id, submitted[0].name)
         else:
-            log.submitted_many(len(submitted))
-        return [job.id for job in submitted]
+            log.submitted_many(len(submitted) - len(met))
+        if not met:
+            return [job.id for job in submitted]
+        log.not_submitted_many(len(met))
+        skipped = {
+            row.id for row in rows if row.id in met and row.unique and row.unique.on_conflict == "skip"
+        }
+        return [met.get(job.id, job.id) for job in submitted if job.id not in skipped]
 
     def cancel(self, job_id: str, *, running: bool = False) -> bool:
         """
@@ -329,6 +352,7 @@ def _shown(record: dict[str, Any]) -> dict[str, Any]:
     record["params"] = codec.decode(record["params"])
     record["dependencies"] = codec.decode(record["dependencies"])
     record["result"] = codec.decode(record["result"])
+    record["retry"] = codec.decode(record["retry"])
     if record["progress"] is not None:
         run, done, total, message, at = codec.decode(record["progress"])
         told = {"run": run, "done": done, "total": total, "message": message, "updated_at": to_iso(at)}

@@ -31,7 +31,7 @@ ENDED_BADLY = frozenset({JobStatus.FAILED, JobStatus.TIMEOUT, JobStatus.CANCELLE
 TERMINAL = ENDED_BADLY | {JobStatus.COMPLETED}
 CLEARABLE = frozenset({JobStatus.COMPLETED, JobStatus.CANCELLED})
 
-Move = Literal["claim", "settle", "cancel", "expire", "hold_expires", "requeue"]
+Move = Literal["claim", "settle", "cancel", "expire", "hold_expires", "requeue", "give_way"]
 
 TRANSITIONS: dict[Move, tuple[frozenset[JobStatus], frozenset[JobStatus]]] = {
     "claim": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.RUNNING})),
@@ -40,8 +40,10 @@ TRANSITIONS: dict[Move, tuple[frozenset[JobStatus], frozenset[JobStatus]]] = {
     "expire": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.CANCELLED, JobStatus.TIMEOUT})),
     "hold_expires": (frozenset({JobStatus.PENDING}), frozenset({JobStatus.FAILED})),
     "requeue": (ENDED_BADLY, frozenset({JobStatus.PENDING})),
+    "give_way": (ENDED_BADLY, frozenset({JobStatus.CANCELLED})),
 }
-"""Move -> (states it may start from, states it may lead to)."""
+"""Move -> (states it may start from, states it may lead to). ``give_way`` is a requeue that meets another job with the
+same unique key."""
 
 OnParentFailure = Literal["cancel", "run", "wait"]
 PARENT_POLICIES: tuple[OnParentFailure, ...] = ("cancel", "run", "wait")
@@ -71,6 +73,8 @@ NOT_BEGUN = frozenset[End]({"unstarted", "hindered", "unavailable"})
 _HINDERED = 2_000_000
 """Microseconds until a hindered job is tried again."""
 CANCELLED = "cancelled while it ran"
+REPLACED = "replaced by {}"
+"""Why a job was cancelled whose unique key another one has."""
 
 RunStatus = Literal[
     "completed", "failed", "snoozed", "timeout", "cancelled", "crashed", "released", "superseded"
@@ -106,12 +110,15 @@ class Decision(NamedTuple):
     due_at: int | None = None
     held_by: str | None = None
     error: str | None = None
+    verdict: str | None = None
+    """What the job says of its end, where that is not the ``error`` of its run."""
 
 
 def settle(
     end: End, job: Facts, now: int, error: str | None = None, module: str = "", delay: int | None = None
 ) -> Decision:
-    """Decide retry or end, in one place for every way a run can end; :func:`heed_stop` has the last word.
+    """Decide retry or end, in one place for every way a run can end; :func:`heed_stop` and
+    :func:`give_way` have the last word.
 
     Args:
         end: how the run ended.
@@ -166,6 +173,13 @@ def heed_stop(decision: Decision) -> Decision:
         return decision
     error = f"{CANCELLED} ({decision.error})" if decision.error else CANCELLED
     return decision._replace(status=JobStatus.CANCELLED, due_at=None, held_by=None, error=error)
+
+
+def give_way(decision: Decision, other: str) -> Decision:
+    """What becomes of a job that was to run again while another, of this id, has its unique key."""
+    return decision._replace(
+        status=JobStatus.CANCELLED, due_at=None, held_by=None, verdict=REPLACED.format(other)
+    )
 
 
 def _in(delay: int, now: int) -> int | None:

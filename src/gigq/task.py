@@ -21,6 +21,9 @@ _OPTIONS = (
     "timeout",
     "description",
     "retry_delay",
+    "retry",
+    "retry_on",
+    "fail_on",
     "on_parent_failure",
     "max_crashes",
     "pass_parent_results",
@@ -29,6 +32,8 @@ _OPTIONS = (
     "delay",
     "expires",
     "deadline",
+    "unique_key",
+    "unique",
 )
 
 
@@ -128,8 +133,9 @@ def task(
         def my_job(x):
             return x * 2
 
-    Job options (priority, max_attempts, timeout, description, name, retry_delay, on_parent_failure, max_crashes,
-    pass_parent_results, queue, run_at, delay, expires, deadline) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
+    Job options (priority, max_attempts, timeout, description, name, retry_delay, retry, retry_on, fail_on,
+    on_parent_failure, max_crashes, pass_parent_results, queue, run_at, delay, expires, deadline, unique_key, unique)
+    are fixed at decoration time. Use .submit(queue, **params) to enqueue.
     """
     if fn is not None:
         return TaskWrapper(fn, **options)

@@ -8,6 +8,8 @@ from gigq.job import Job
 from gigq.task import TaskWrapper
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from gigq.queue import JobQueue
 
 
@@ -85,7 +87,7 @@ class Workflow:
             job.pass_parent_results = pass_parent_results
         return self.add_job(job, depends_on)
 
-    def submit_all(self, queue: JobQueue) -> list[str]:
+    def submit_all(self, queue: JobQueue, *, connection: sqlite3.Connection | None = None) -> list[str]:
         """
         Submit all jobs in the workflow to a queue.
 
@@ -93,12 +95,16 @@ class Workflow:
 
         Args:
             queue: The job queue to submit to.
+            connection: As for :meth:`JobQueue.submit`.
 
         Returns:
-            List of job IDs that were submitted.
+            List of job IDs that were submitted. In the place of a unique job that meets another with its key stands the
+            ID of that (with ``on_conflict="skip"`` none), and what depends on it depends on that other.
 
         Raises:
             InvalidJob: a job cannot be accepted, the jobs wait for each other in a circle, an id is in the queue
                 already, or a dependency is neither in the workflow nor in the queue. Nothing was written.
         """
-        return queue.submit_many(self.jobs)
+        if connection is None:  # for queues of others, which do not know it
+            return queue.submit_many(self.jobs)
+        return queue.submit_many(self.jobs, connection=connection)

@@ -58,6 +58,7 @@ def test_these_are_the_commands_of_this_version() -> None:
             "logs",
             "doctor",
         ),
+        *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
         *("db", "db info", "db check", "db backup", "db migrate", "completion"),
     }
 

@@ -69,6 +69,19 @@ def test_status_shows_parameters_result_and_runs_when_asked(
     assert len(lines) == 19
 
 
+def test_status_says_how_a_failed_job_is_tried_again_and_when(
+    gigq: Gigq, make_job: MakeJob, on_file: JobQueue, work: Callable[[], None]
+) -> None:
+    job_id = make_job("fail", retry=[600, 1200], fail_on=KeyError)
+    told = "Retry: after 600, 1200 s; not on KeyError"
+    assert gigq("status", job_id).out.splitlines()[-1] == told
+    work()
+    lines = gigq("status", job_id).out.splitlines()
+    due = on_file.get_status(job_id)["retry_after"]
+    assert lines[6:9] == ["Attempts: 1 / 3", told, f"Next try: {_local(due)}"]
+    assert "Retry: after 2.5 s" in gigq("status", make_job(retry_delay=2.5)).out.splitlines()
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [("two\nlines", "  two\\nlines"), ([1, "a"], "  [1, 'a']"), (0, "  0"), (False, "  False")],

@@ -22,8 +22,14 @@ def decorated(url="x"): ...
 @task
 def bare(): ...
 
+@task(unique_key="the tasks own")
+def alone(): ...
+
 @task(timeout=None)
 def endless(): ...
+
+@task(retry="exponential")
+def patient(): ...
 
 def strict(url): ...
 
@@ -175,6 +181,8 @@ def test_what_cannot_be_imported_is_refused_before_anything_is_written(
         ["--timeout", "soon"],
         ["--max-attempts", "0"],
         ["--retry-delay", "-1"],
+        ["--retry", "soon"],
+        ["--retry", "5", "--retry-delay", "5"],
         ["--priority", "high"],
         ["--priority", str(2**63)],
         ["--name", ""],
@@ -209,3 +217,42 @@ def test_parameters_that_the_function_cannot_take_are_refused(
 
 def test_a_decorator_that_adds_arguments_is_not_in_the_way(gigq: Gigq, db: str) -> None:
     assert submitted(gigq, db, "project_of_submit.injected", "-p", "url=x")["params"] == {"url": "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("30", {"delay": 30}),
+        ("1,5,60", {"delays": [1, 5, 60]}),
+        ("exponential:base=2,jitter=no", {"base": 2, "factor": 2, "cap": 3600, "jitter": False}),
+        ("project_of_submit.plain", {"call": "project_of_submit.plain"}),
+    ],
+)
+def test_a_retry_policy_is_given_as_text(gigq: Gigq, db: str, text: str, policy: dict[str, Any]) -> None:
+    assert submitted(gigq, db, "project_of_submit.plain", "--retry", text)["retry"] == policy
+
+
+def test_a_retry_flag_takes_the_place_of_what_the_task_declares(gigq: Gigq, db: str) -> None:
+    job = submitted(gigq, db, "project_of_submit.decorated", "--retry", "1,5")
+    assert (job["retry"], job["retry_delay"]) == ({"delays": [1, 5]}, 0)
+    job = submitted(gigq, db, "project_of_submit.patient", "--retry-delay", "3")
+    assert (job["retry"], job["retry_delay"]) == (None, 3)
+
+
+def test_a_unique_job_is_submitted_once_and_the_second_answer_names_it(gigq: Gigq, db: str) -> None:
+    words = ["project_of_submit.plain", "-p", "a=1", "-p", "b=2", "--unique"]
+    job = submitted(gigq, db, *words)
+    turned = ["project_of_submit.plain", "-p", "b=2", "-p", "a=1", "--unique"]
+    answer = gigq("submit", *turned)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out == f"Job not submitted, its unique key is taken by: {job['id']}\n"
+    assert json.loads(gigq("--json", "submit", *turned).out) == {"id": job["id"], "submitted": False}
+    assert submitted(gigq, db, *words[:-3], "--unique")["id"] != job["id"]
+
+
+def test_a_unique_key_is_given_or_the_tasks_own(gigq: Gigq, db: str) -> None:
+    assert submitted(gigq, db, "project_of_submit.plain", "--unique-key", "k")["unique_key"] == "k"
+    assert "not submitted" in gigq("submit", "project_of_submit.bare", "--unique-key", "k").out
+    assert submitted(gigq, db, "project_of_submit.alone", "--unique")["unique_key"] == "the tasks own"
+    answer = gigq("submit", "project_of_submit.plain", "--unique-key", "")
+    assert (answer.code != 0, "unique_key" in answer.err, answer.out) == (True, True, "")

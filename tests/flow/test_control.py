@@ -174,7 +174,7 @@ def test_both_forms_of_retry_after_are_read(text: str, seconds: float | None, ho
     held: Any = {"error": error, "response": error.response}.get(holder)
     if holder == "urllib":
         held = controls.Response({"retry-after": text})
-    assert retry_after(held) == (None if seconds is None else seconds * 1_000_000)
+    assert retry_after(held) == seconds
 
 
 @pytest.mark.parametrize("zone", [UTC, None])
@@ -183,7 +183,7 @@ def test_a_date_in_retry_after_is_a_moment(zone: Any) -> None:
     text = format_datetime(date, usegmt=zone is not None)
     asked = retry_after(controls.HTTPError({"Retry-After": text}))
     assert asked is not None
-    assert 590_000_000 < asked <= 600_000_000
+    assert 590 < asked <= 600
 
 
 @pytest.mark.parametrize("response", [None, object(), ValueError("x"), controls.Response({})])

@@ -45,9 +45,11 @@ OURS = {
     "parents_left",
     "held_by",
     "progress",
+    "retry",
     "run_at",
     "expires_at",
     "deadline_at",
+    "unique_key",
 }
 EXECUTION = {"id", "job_id", "worker_id", "status", "started_at", "completed_at", "result", "error"}
 

@@ -104,7 +104,7 @@ def test_every_option_is_one_of_the_job() -> None:
 
 def test_submit_calls_queue_submit_and_returns_what_that_returns() -> None:
     class Recorder(JobQueue):
-        def submit(self, job: Job) -> str:
+        def submit(self, job: Job, **_more: object) -> str:
             assert job.params == {"x": 5}
             return "what that returns"
 

@@ -31,7 +31,7 @@ _KILLED_EVERYWHERE = """
 import os, shutil, signal, sqlite3, sys
 from contextlib import closing, suppress
 import gigq, gigq.store.migrations.legacy
-from gigq.store import connections
+from gigq.store import connections, migrations
 
 source, path = sys.argv[1:]
 for suffix in ("", "-wal", "-shm", "-lock"):
@@ -51,7 +51,7 @@ def state():
         for table in ("jobs", "job_executions"):
             assert ask(path, f"SELECT * FROM {table}") == ask(source, f"SELECT * FROM {table}")
         return "old"
-    assert version == (gigq.store.migrations.NEWEST, 0x47694751) and not [name for name in tables if "old" in name or name == "jobs"]
+    assert version == (migrations.NEWEST, 0x47694751) and not [name for name in tables if "old" in name or name == "jobs"]
     assert ask(path, "SELECT id, status FROM job ORDER BY seq") == ask(source, "SELECT id, status FROM jobs ORDER BY rowid")
     return "new"
 

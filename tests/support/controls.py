@@ -70,6 +70,60 @@ def answer(headers: dict[str, str]) -> NoReturn:
     raise HTTPError(headers)
 
 
+class Virtual(type):
+    """Whatever says 'virtual' is an instance, as with an abstract base class."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return "virtual" in str(instance)
+
+
+class Anything(Exception, metaclass=Virtual):
+    pass
+
+
+class HostileCheck(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        raise SystemExit("no")
+
+
+class Unaskable(Exception, metaclass=HostileCheck):
+    pass
+
+
+class KindOfHTTPError(HTTPError):
+    pass
+
+
+def answer_oddly() -> NoReturn:
+    raise KindOfHTTPError({})
+
+
+# -- policies ----------------------------------------------------------------------------------------------------
+
+
+def by_attempt(attempt: int, error: BaseException) -> float | None:
+    """Twice the attempts seconds for a ValueError, and no more of anything else."""
+    job = gigq.current_job()
+    job.log(f"asked {attempt} {type(error).__name__} {job.attempt}")
+    return 20 * attempt if isinstance(error, ValueError) else None
+
+
+def breaks(attempt: int, error: BaseException) -> float:
+    raise LookupError("the policy broke")
+
+
+def exits(attempt: int, error: BaseException) -> float:
+    raise SystemExit(3)
+
+
+def interrupts(attempt: int, error: BaseException) -> float:
+    raise KeyboardInterrupt
+
+
+def says_nonsense(attempt: int, error: BaseException) -> Any:
+    return "soon"
+
+
 def pass_on(headers: dict[str, str]) -> NoReturn:
     try:
         answer(headers)

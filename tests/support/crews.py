@@ -152,5 +152,6 @@ _FACTS: dict[str, Any] = {
     "worker": 1,
     "claimed_at": None,
     "is_async": None,
+    "retry": None,
     "deadline_at": None,
 }

@@ -146,9 +146,10 @@ def _before_retire(strike: Strike) -> None:
 def _in_submit(strike: Strike) -> None:
     real = submission.insert
 
-    def insert(tx: Transaction, what: submission.Plan, now: int) -> None:
-        real(tx, what, now)
+    def insert(tx: Transaction, what: submission.Plan, now: int) -> dict[str, str]:
+        met = real(tx, what, now)
         strike()
+        return met
 
     submission.insert = insert
 
@@ -156,9 +157,10 @@ def _in_submit(strike: Strike) -> None:
 def _after_submit(strike: Strike) -> None:
     real = Store.submit
 
-    def submit(self: Store, jobs: list[NewJob], now: int) -> None:
-        real(self, jobs, now)
+    def submit(self: Store, jobs: list[NewJob], now: int) -> dict[str, str]:
+        met = real(self, jobs, now)
         strike()
+        return met
 
     Store.submit = submit  # type: ignore[method-assign, assignment]
 

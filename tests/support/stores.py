@@ -205,11 +205,13 @@ _RULES = {
         ) GROUP BY queue, status HAVING sum(n) != 0
     """,
     "every run has its row": """
-        SELECT id, runs FROM job AS j WHERE runs != (SELECT count(*) FROM execution AS e WHERE e.job = j.seq)
+        SELECT id, runs FROM job AS j
+        WHERE runs - runs_dropped != (SELECT count(*) FROM execution AS e WHERE e.job = j.seq)
     """,
-    "runs are numbered without a gap": """
+    "runs are numbered without a gap, but where some were dropped": """
         SELECT job, run FROM execution AS e
         WHERE run != (SELECT count(*) FROM execution AS f WHERE f.job = e.job AND f.run <= e.run)
+            AND NOT (SELECT runs_dropped FROM job AS j WHERE j.seq = e.job)
     """,
     "marks are on pending jobs only": """
         SELECT id FROM job WHERE status != 'pending' AND (due_at IS NOT NULL OR held_by IS NOT NULL OR ends_at IS NOT NULL)

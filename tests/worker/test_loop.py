@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import pytest
 from jobs import add, cancelled_late, echo, fail, merge, nothing, wait_for
-from processes import wait_until
+from processes import begun, wait_until, waiting
 
 from gigq import Job, JobQueue, Worker, status
 from gigq.errors import StoreFull
@@ -101,6 +101,22 @@ def test_a_job_that_must_run_alone_holds_up_nobody_for_long(
         until.touch()
         wait_until(lambda: queue.get_status(crashed.id)["status"] == "completed", "it comes to pass")
     assert [run["status"] for run in queue.get_status(crashed.id)["executions"]] == ["completed"]
+
+
+def test_a_job_that_must_run_alone_starts_when_the_others_have_ended(
+    db: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_SOLO_PATIENCE", 10**18)
+    queue = JobQueue(db)
+    until = tmp_path / "until"
+    queue.submit(waiting(until))
+    crashed = queue.submit(Job("crashed before", nothing))
+    with queue._store._writing() as tx:
+        tx._execute("UPDATE job SET crashes = 1 WHERE id = ?", (crashed,))
+    with running(Worker(db, concurrency=2)):
+        wait_until(lambda: begun(until), "the other runs")
+        until.touch()
+        wait_until(lambda: queue.get_status(crashed)["status"] == "completed", "it comes to pass")
 
 
 def test_a_coroutine_past_its_timeout_is_cancelled(db: str, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ _DAY = 86_400_000_000
 _OTHERS = 65
 """Columns that a list needs beside ids and names; in a narrower terminal each job takes two lines."""
 _NAME = 30
-_TIMES = {"Not before": "run_at", "Expires": "expires_at", "Deadline": "deadline_at"}
+_ENDS = {"Expires": "expires_at", "Deadline": "deadline_at"}
 
 
 def find(settings: Settings, queue: JobQueue | None, text: str) -> str | None:
@@ -88,7 +88,13 @@ def _show(found: dict[str, Any]) -> None:
     ]
     if found["queue"] != DEFAULT:
         pairs.append(("Queue", found["queue"]))
-    pairs += [(word, output.time(found[key])) for word, key in _TIMES.items() if found[key]]
+    if policy := _policy(found):
+        pairs.append(("Retry", policy))
+    if found["status"] == JobStatus.PENDING.value and found["retry_after"] and found["executions"]:
+        pairs.append(("Next try", output.time(found["retry_after"])))
+    elif found["run_at"]:
+        pairs.append(("Not before", output.time(found["run_at"])))
+    pairs += [(word, output.time(found[key])) for word, key in _ENDS.items() if found[key]]
     if found["worker_id"]:
         pairs.append(("Worker", found["worker_id"]))
     if found["progress"]:
@@ -99,6 +105,14 @@ def _show(found: dict[str, Any]) -> None:
     output.fields(pairs)
     for line in harmless(rest).strip("\n").splitlines():
         output.say(f"  {line}".rstrip())
+
+
+def _policy(found: dict[str, Any]) -> str:
+    from gigq import retry
+
+    if found["retry"]:
+        return retry.in_words(found["retry"])
+    return f"after {found['retry_delay']:g} s" if found["retry_delay"] else ""
 
 
 def _progress(done: float, total: float | None, message: str | None, **_: Any) -> str:

@@ -65,7 +65,7 @@ _EPILOG = """\b
 Examples:
   gigq submit mymodule.fetch -p url=https://example.com
   gigq submit mymodule.report -p year=2026 -p 'tags=["a"]' --priority 5
-  gigq submit mymodule.remind --queue mail --run-at 2026-12-24T18:00 --expires 2026-12-24T20:00
+  gigq submit mymodule.remind --queue mail --run-at 2026-12-24T18:00
 """
 
 
@@ -96,6 +96,12 @@ Examples:
     metavar="SECONDS",
     help="Seconds before a failed run is repeated.  [default: 0]",
 )
+@click.option(
+    "--retry",
+    metavar="POLICY",
+    help="In place of --retry-delay: seconds ('30'), one delay for each attempt ('1,5,60'), 'exponential' or "
+    "'exponential:base=1,factor=2,cap=3600,jitter=no', or 'module.function', which is asked.",
+)
 @click.option("--queue", metavar="NAME", help="The queue it waits in.  [default: default]")
 @click.option(
     "--run-at", metavar="TIME", help="Not before this moment, in ISO 8601; local time without an offset."
@@ -112,6 +118,13 @@ Examples:
     metavar="SECONDS|TIME",
     callback=_seconds_or_time,
     help="Stop it, and do not try it again, from then on.",
+)
+@click.option("--unique-key", metavar="KEY", help="Not if a job with this key is pending or running.")
+@click.option(
+    "--unique",
+    is_flag=True,
+    default=None,
+    help="The same, with a key made from the function and its parameters.",
 )
 @pass_settings
 def submit(settings: Settings, /, function: str, params: dict[str, Any], **options: Any) -> int:
@@ -139,7 +152,9 @@ def submit(settings: Settings, /, function: str, params: dict[str, Any], **optio
     queue = JobQueue(settings.path, durability=settings.durability)
     try:
         job_id = queue.submit(job)
-        if settings.json:
+        if job_id != job.id:
+            _tell_other(settings, job_id)
+        elif settings.json:
             output.as_json({"id": job_id})
         else:
             output.say(f"Job submitted: {job_id}")
@@ -147,6 +162,18 @@ def submit(settings: Settings, /, function: str, params: dict[str, Any], **optio
     finally:
         queue.close()
     return exits.OK
+
+
+_INSTEAD: dict[str, tuple[str, Any]] = {"retry": ("retry_delay", 0), "retry_delay": ("retry", None)}
+"""Flag -> what a @task may have declared in its place, and the value that takes it back."""
+
+
+def _tell_other(settings: Settings, job_id: str) -> None:
+    """A job that was there already has the unique key."""
+    if settings.json:
+        output.as_json({"id": job_id, "submitted": False})
+    else:
+        output.say(f"Job not submitted, its unique key is taken by: {job_id}")
 
 
 def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
@@ -168,8 +195,13 @@ def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
         raise imports.CannotImport(str(error)) from None
     if isinstance(found, TaskWrapper):
         job = found.to_job()
+        if job.unique is not None:  # the task says more than the flag can
+            given.pop("unique", None)
         for field, value in given.items():
             setattr(job, field, value)
+            other, nothing = _INSTEAD.get(field, (field, value))
+            if other not in given:
+                setattr(job, other, nothing)
     else:
         job = Job(**{"name": getattr(found, "__name__", "job"), "function": found, **given})
     job.params = params

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 _LEAST_MEMORY = 1_000_000
 
 
+class _Option(click.Option):
+    """One that means something to one executor only."""
+
+    def __init__(self, *args: Any, only: str, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.only = only
+
+
 def _queues(
     _context: click.Context, option: click.Parameter, text: str | None
 ) -> list[str] | dict[str, float] | None:
@@ -38,14 +46,6 @@ def _queues(
             f"{text!r} is neither names nor names with weights, such as mail=3,*=1.", param=option
         )
     return weights
-
-
-class _Option(click.Option):
-    """One that means something to one executor only."""
-
-    def __init__(self, *args: Any, only: str, **attributes: Any) -> None:
-        super().__init__(*args, **attributes)
-        self.only = only
 
 
 @click.command("worker", cls=Command, json=False)

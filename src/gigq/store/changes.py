@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from gigq.errors import StoreError
 from gigq.ids import sought
-from gigq.status import CLEARABLE
-from gigq.store import clearing, graph, submission
+from gigq.status import CLEARABLE, REPLACED
+from gigq.store import clearing, graph, hosts, joining, late_bell, submission, uniqueness
 from gigq.store.rows import NewJob, Parent
 from gigq.store.transaction import as_json
 from gigq.store.verbs import Verbs
@@ -14,16 +16,19 @@ from gigq.store.verbs import Verbs
 class Changes(Verbs):
     """The verbs of a client that write."""
 
-    def submit(self, jobs: list[NewJob], now: int) -> None:
+    def submit(self, jobs: list[NewJob], now: int) -> dict[str, str]:
         """Add jobs with their edges: all of them, or none.
 
+        Returns:
+            Id of a job that was not added -> id of the one that has its unique key.
+
         Raises:
-            DuplicateJob, UnknownParent, DependencyCycle: nothing was written.
+            InvalidJob: DuplicateJob, UnknownParent, DependencyCycle and others; nothing was written.
         """
         order = submission.plan(jobs)
         try:
             with self._writing(small=order.is_small) as tx:
-                submission.insert(tx, order, now)
+                met = submission.insert(tx, order, now)
         except StoreError as error:
             if type(error) is StoreError:  # one of the jobs is to blame
                 with self._reading() as tx:
@@ -31,6 +36,39 @@ class Changes(Verbs):
             raise
         if order.outside:  # a parent that ended badly may have cancelled more than one transaction holds
             self.finish(now)
+        return met
+
+    def submit_within(self, connection: sqlite3.Connection, jobs: list[NewJob], now: int) -> dict[str, str]:
+        """The same as a part of somebody's transaction: there when they commit it, gone if they roll it back.
+
+        Raises:
+            InvalidJob: as :meth:`submit`, and as :class:`gigq.store.joining.Joining`. Their transaction stands as before.
+        """
+        order = submission.plan(jobs)
+        with joining.Joining(self.engine, connection) as tx:
+            self.initialize()
+            if self._new_host:
+                hosts.take(tx)
+            try:
+                with tx.savepoint():
+                    met = submission.insert(tx, order, now)
+            except StoreError as error:
+                if type(error) is StoreError:  # one of the jobs is to blame
+                    submission.refuse_known(tx, jobs)
+                raise
+        written = [met.get(job.id, job.id) for job in jobs if job.id not in met or uniqueness.updates(job)]
+        if written:
+            late_bell.expect(self, written[-1], now)
+        return met
+
+    def is_stored(self, job_id: str, at: int) -> bool:
+        """Whether what was written of a job at a moment, or later, can be seen."""
+        with self._reading() as tx:
+            return bool(tx.value("is_stored", id=job_id, at=at))
+
+    def ring(self) -> None:
+        """Wake who waits for jobs, or for their ends."""
+        self.engine.sidecar.ring()
 
     def cancel(self, job_id: str, now: int) -> bool:
         """Call a pending job off, and what depends on it; False if it was not pending."""
@@ -68,7 +106,9 @@ class Changes(Verbs):
                 parent = tx.array("parents_of", Parent, jobs=as_json([seq]))
                 bad = [p.id for p in parent if p.status in ("failed", "timeout", "cancelled")]
                 return f"its parent {', '.join(bad)} ended badly; requeue that first"
-            graph.requeue(tx, [seq], now)
+            replaced = graph.requeue(tx, [seq], now)
+            if replaced:
+                return f"its unique key is taken: {REPLACED.format(replaced[seq])}"
             graph.revived(tx, seq, now)
         self.finish(now)
         return None
@@ -77,21 +117,21 @@ class Changes(Verbs):
         """Remove completed and cancelled jobs, sparing what others still depend on; how many went."""
         total = 0
         while True:
-            gone = sum(self._clear_status(status.value, before) for status in sorted(CLEARABLE, key=str))
+            gone = sum(self._clear_status(status.value, before, now) for status in sorted(CLEARABLE, key=str))
             total += gone
             if not gone:
                 return total
 
-    def _clear_status(self, status: str, before: int | None) -> int:
+    def _clear_status(self, status: str, before: int | None, now: int) -> int:
         """One pass over a status, newest first, a piece at a time."""
         gone, cursor = 0, clearing.FIRST
         while True:
             with self._reading() as tx:
-                candidates = clearing.candidates(tx, status, cursor, before)
+                candidates = clearing.candidates(tx, status, cursor, before, now)
             if not candidates:
                 return gone
             with self._writing() as tx:
-                gone += clearing.clear(tx, candidates)
+                gone += clearing.clear(tx, candidates, now)
             cursor = candidates[-1]
 
     def finish(self, now: int) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from gigq.errors import GigQError, StoreError
-from gigq.status import JobStatus, heed_stop
-from gigq.store import graph
+from gigq.status import Decision, JobStatus, give_way, heed_stop
+from gigq.store import graph, history, uniqueness
 from gigq.store.claiming import Claimed
 from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json
@@ -78,6 +81,7 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
     completed = as_json(batch.completed_seqs)
     if batch.again:
         _heed_stops(tx, batch)
+        _heed_keys(tx, batch, now)
     if batch.completed:
         if tx.run("settle_completed", outcomes=batch.outcomes, now=now) != len(batch.completed):
             raise LostLease
@@ -92,14 +96,26 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
 def _heed_stops(tx: Transaction, batch: Batch) -> None:
     """Let the law hear of runs that were asked to stop, which may have ended in another way before they were told."""
     asked = frozenset(tx.column("stop_requests"))
-    if not asked:
-        return
-    for one in batch.again:
-        if one.lease.execution_id in asked:
-            one.decide_again(heed_stop)
-            batch.badly.append(one)
-    batch.again = [one for one in batch.again if one.status == _PENDING]
-    batch.differences = batch.count()
+    if asked:
+        _decide_again(batch, [(one, heed_stop) for one in batch.again if one.lease.execution_id in asked])
+
+
+def _heed_keys(tx: Transaction, batch: Batch, now: int) -> None:
+    """And of jobs whose unique key another one has taken while they ran."""
+    others = uniqueness.regain(tx, [one.lease.seq for one in batch.again], now)
+    if others:
+        late = [one for one in batch.again if one.lease.seq in others]
+        _decide_again(batch, [(one, partial(give_way, other=others[one.lease.seq])) for one in late])
+
+
+def _decide_again(batch: Batch, those: list[tuple[Settlement, Callable[[Decision], Decision]]]) -> None:
+    """Settle as ended what was to run again."""
+    for one, law in those:
+        one.decide_again(law)
+        batch.badly.append(one)
+    if those:
+        batch.again = [one for one in batch.again if one.status == _PENDING]
+        batch.differences = batch.count()
 
 
 def settle_one_by_one(
@@ -157,33 +173,14 @@ def _settle_others(tx: Transaction, settlements: list[Settlement], now: int) -> 
                 one.held_by,
                 one.started_at,
                 None if one.status == _PENDING else one.ended_at,
-                one.error,
+                one.verdict or one.error,
             )
             for one in settlements
         ]
     )
     if tx.run("settle_ended", outcomes=outcomes, now=now) != len(settlements):
         raise LostLease
-    _record(tx, settlements)
-
-
-def _record(tx: Transaction, settlements: list[Settlement]) -> None:
-    runs = [
-        (
-            one.lease.seq,
-            one.lease.runs + 1,
-            one.lease.execution_id,
-            one.run,
-            one.started_at,
-            one.ended_at,
-            one.error,
-            one.lease.worker,
-        )
-        for one in settlements
-        if one.run is not None
-    ]
-    if runs:
-        tx.run("record_runs", runs=as_json(runs))
+    history.record(tx, settlements)
 
 
 def count(tx: Transaction, settled: Batch | None, claimed: Claimed | None) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import Literal, NamedTuple
 
-from gigq.status import ENDED_BADLY, JobStatus
+from gigq.status import ENDED_BADLY, REPLACED, JobStatus
+from gigq.store import uniqueness
 from gigq.store.transaction import Transaction, as_json
 
 BUDGET = 2000
@@ -145,18 +146,29 @@ class _News:
         for child, other in others.items():
             self._tx.run("cancel_still_for", jobs=as_json([child]), parent=other)
         back = [child for child in cancelled if child not in others]
-        requeue(self._tx, back, self._now)
+        replaced = requeue(self._tx, back, self._now)
         self._tx.run("recount", jobs=as_json(waiting))
-        self.add("revived", back)
+        self.add("revived", [child for child in back if child not in replaced])
 
 
-def requeue(tx: Transaction, jobs: list[int], now: int) -> None:
-    """Put ended jobs back to the start; what their parents mean for them is computed afresh."""
+def requeue(tx: Transaction, jobs: list[int], now: int) -> dict[int, str]:
+    """Put ended jobs back to the start; what their parents mean for them is computed afresh.
+
+    Returns:
+        Job -> id of the one that has its unique key, for those that are cancelled instead.
+    """
     if not jobs:
-        return
-    listed = as_json(jobs)
+        return {}
+    replaced = uniqueness.regain(tx, jobs, now)
+    for job, other in replaced.items():
+        listed = as_json([job])
+        tx.run("count_jobs", jobs=listed, sign=-1)
+        tx.run("give_way", job=job, error=REPLACED.format(other), now=now)
+        tx.run("count_jobs", jobs=listed, sign=1)
+    listed = as_json([job for job in jobs if job not in replaced])
     tx.run("forget_news_of", jobs=listed)
     tx.run("count_jobs", jobs=listed, sign=-1)
     tx.run("requeue", jobs=listed, now=now)
     tx.run("count_jobs", jobs=listed, sign=1)
     tx.run("recount", jobs=listed)
+    return replaced

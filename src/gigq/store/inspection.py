@@ -112,6 +112,10 @@ def faults(store: Store) -> list[str]:
                 ("wrong_parents_left", "is noted to wait for {noted} parents, it waits for {really}"),
                 ("wrong_runs", "has {noted} runs, its history {really}"),
                 ("without_params", "has no parameters stored, so no worker can claim it"),
+                (
+                    "without_slot",
+                    "is {status} without its unique key {key!r}, so that another may have it too",
+                ),
             ):
                 rows = tx.records(name, limit=_SHOWN + 1)
                 found += [f"job {row['id']} {what.format(**row)}" for row in rows[:_SHOWN]]

@@ -28,6 +28,8 @@ class Settlement(Struct, array_like=True, gc=False):
     crashes: int = 0
     due_at: int | None = None
     held_by: str | None = None
+    verdict: str | None = None
+    """What the job says of its end, where that is not the ``error`` of its run."""
 
     def decide_again(self, change: Callable[[Decision], Decision]) -> None:
         """Let the law think again, of what is only known in the transaction that writes it."""
@@ -40,11 +42,12 @@ class Settlement(Struct, array_like=True, gc=False):
                 self.due_at,
                 self.held_by,
                 self.error,
+                self.verdict,
             )
         )
         self.status, self.run, self.error = what.status.value, what.run, what.error
         self.attempts, self.crashes = what.attempts, what.crashes
-        self.due_at, self.held_by = what.due_at, what.held_by
+        self.due_at, self.held_by, self.verdict = what.due_at, what.held_by, what.verdict
 
 
 class WorkerRow(Struct, array_like=True):
@@ -58,6 +61,16 @@ class WorkerRow(Struct, array_like=True):
     host: str
     boot: str
     sidecar: str
+
+
+class NewUnique(Struct, gc=False):
+    """What makes a job unique."""
+
+    key: str
+    states: str
+    """In which it keeps its key, with commas between them."""
+    period: int | None
+    on_conflict: str
 
 
 class NewJob(Struct, gc=False):
@@ -82,6 +95,8 @@ class NewJob(Struct, gc=False):
     description: str | None
     created_at: int
     params: str
+    unique: NewUnique | None = None
+    retry: str | None = None
     times: Times = NO_TIMES
 
 

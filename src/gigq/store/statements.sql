@@ -13,7 +13,7 @@ j.seq, j.id, j.queue, j.execution_id, j.name, j.function_module, j.function_name
     j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes,
     CASE WHEN j.deadline_at IS NULL THEN j.timeout
         ELSE max(1, min(coalesce(j.timeout, j.deadline_at), j.deadline_at - j.started_at)) END, j.retry_delay,
-    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async, j.deadline_at
+    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async, j.retry, j.deadline_at
 
 -- name: claim_columns
 -- fragment: the same of a run that is just being claimed, with the lease that claim_take gives it.
@@ -21,7 +21,7 @@ j.seq, j.id, j.queue, :token || '-' || j.seq, j.name, j.function_module, j.funct
     j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes,
     CASE WHEN j.deadline_at IS NULL THEN j.timeout
         ELSE max(1, min(coalesce(j.timeout, j.deadline_at), j.deadline_at - :now)) END, j.retry_delay,
-    j.parents, j.pass_parent_results, j.wants_parents, :worker, :now, j.is_async, j.deadline_at
+    j.parents, j.pass_parent_results, j.wants_parents, :worker, :now, j.is_async, j.retry, j.deadline_at
 
 -- name: small_params
 -- fragment: params that travel with a claim; larger ones (bytes) are read when their job starts, or a claim of many
@@ -274,6 +274,28 @@ SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(va
     json_extract(value, '$[5]'), json_extract(value, '$[6]')
 FROM json_each(:runs)
 
+-- name: old_snoozes
+-- [job, run] of the snoozed runs of each job in :last, [job, run] too, up to that run.
+SELECT json_group_array(json_array(e.job, e.run))
+FROM json_each(:last) AS l CROSS JOIN execution AS e
+    ON e.job = json_extract(l.value, '$[0]') AND e.run <= json_extract(l.value, '$[1]')
+WHERE e.status = 'snoozed'
+
+-- name: drop_runs
+DELETE FROM execution WHERE (job, run) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:runs)
+)
+
+-- name: drop_output
+DELETE FROM output WHERE (job, run) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:runs)
+)
+
+-- name: count_dropped
+-- [job, runs] each.
+UPDATE job SET runs_dropped = runs_dropped + json_extract(d.value, '$[1]')
+FROM json_each(:jobs) AS d WHERE job.seq = json_extract(d.value, '$[0]')
+
 -- name: supersede
 -- A late run reported after somebody else had ended it.
 UPDATE execution SET status = 'superseded' WHERE job = :job AND id = :execution AND status != 'completed'
@@ -298,7 +320,8 @@ UPDATE job SET due_at = :due_at
 WHERE seq = :job AND execution_id = :execution AND +status = 'pending' AND due_at > coalesce(:due_at, 0)
 
 -- name: last_seq
-SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'job'), 0)
+-- Of main: a temporary table with AUTOINCREMENT has such a table of its own.
+SELECT coalesce((SELECT seq FROM main.sqlite_sequence AS s WHERE name = 'job'), 0)
 
 -- name: known_ids
 -- [place, seq, status] of those of :ids that are in the queue; the place is the position in :ids.
@@ -308,13 +331,22 @@ FROM json_each(:ids) AS i CROSS JOIN job AS j ON j.id = i.value
 -- name: kind_columns
 -- fragment: what many jobs of a submission have in common.
 queue, priority, function_module, function_name, script, on_parent_failure, pass_parent_results, wants_parents,
-    max_attempts, max_crashes, timeout, retry_delay, description, parents, is_async,
+    max_attempts, max_crashes, timeout, retry_delay, description, parents, is_async, retry,
     due_at, expires_at, deadline_at, deadline, ends_at
 
 -- name: insert_job
 -- One job, bound by place, which takes a third of the time of insert_jobs with one. All its parents are open.
 INSERT INTO job ({kind_columns}, parents_left, id, name, created_at, updated_at, status)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
+
+-- name: unique_columns
+-- fragment: what a unique job has beside, in the order of uniqueness.columns.
+unique_key, unique_slot, unique_states, unique_until
+
+-- name: insert_unique_job
+-- As insert_job, followed by the unique_columns.
+INSERT INTO job ({kind_columns}, parents_left, id, name, created_at, updated_at, {unique_columns}, status)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending')
 
 -- name: insert_job_params
 -- The same for its params: half the time of insert_params with one.
@@ -325,10 +357,9 @@ INSERT INTO params (seq, body) VALUES (?, ?)
 INSERT INTO counts (queue, status, n) VALUES (?, 'pending', 1)
 ON CONFLICT (queue, status) DO UPDATE SET n = n + 1
 
--- name: insert_jobs
--- [id, name, created_at, place in :kinds] each; :kinds has [the kind_columns, the last five as one] each, so that they are taken out of the
--- JSON once and not for every job. All parents are open.
-WITH kind AS MATERIALIZED (
+-- name: kinds
+-- fragment: :kinds has [the kind_columns, the last five as one] each, so that they are taken out of the JSON once and not for every job.
+kind AS MATERIALIZED (
     SELECT key AS place, json_extract(value, '$[0]') AS queue, json_extract(value, '$[1]') AS priority,
         json_extract(value, '$[2]') AS function_module, json_extract(value, '$[3]') AS function_name,
         json_extract(value, '$[4]') AS script, json_extract(value, '$[5]') AS on_parent_failure,
@@ -336,14 +367,29 @@ WITH kind AS MATERIALIZED (
         json_extract(value, '$[8]') AS max_attempts, json_extract(value, '$[9]') AS max_crashes,
         json_extract(value, '$[10]') AS timeout, json_extract(value, '$[11]') AS retry_delay,
         json_extract(value, '$[12]') AS description, json_extract(value, '$[13]') AS parents,
-        json_extract(value, '$[14]') AS is_async, json_extract(value, '$[15][0]') AS due_at,
-        json_extract(value, '$[15][1]') AS expires_at, json_extract(value, '$[15][2]') AS deadline_at,
-        json_extract(value, '$[15][3]') AS deadline, json_extract(value, '$[15][4]') AS ends_at
+        json_extract(value, '$[14]') AS is_async, json_extract(value, '$[15]') AS retry,
+        json_extract(value, '$[16][0]') AS due_at,
+        json_extract(value, '$[16][1]') AS expires_at, json_extract(value, '$[16][2]') AS deadline_at,
+        json_extract(value, '$[16][3]') AS deadline, json_extract(value, '$[16][4]') AS ends_at
     FROM json_each(:kinds)
 )
+
+-- name: insert_jobs
+-- [id, name, created_at, place in :kinds] each. All parents are open.
+WITH {kinds}
 INSERT INTO job (seq, id, name, created_at, updated_at, status, parents_left, {kind_columns})
 SELECT :base + o.key, json_extract(o.value, '$[0]'), json_extract(o.value, '$[1]'),
     json_extract(o.value, '$[2]'), :now, 'pending', parents, {kind_columns}
+FROM json_each(:jobs) AS o CROSS JOIN kind ON kind.place = json_extract(o.value, '$[3]')
+
+-- name: insert_unique_jobs
+-- As insert_jobs, where some are unique: each is followed by its unique_columns, if it is.
+WITH {kinds}
+INSERT INTO job (seq, id, name, created_at, updated_at, status, parents_left, {kind_columns}, {unique_columns})
+SELECT :base + o.key, json_extract(o.value, '$[0]'), json_extract(o.value, '$[1]'),
+    json_extract(o.value, '$[2]'), :now, 'pending', parents, {kind_columns},
+    json_extract(o.value, '$[4]'), json_extract(o.value, '$[5]'), json_extract(o.value, '$[6]'),
+    json_extract(o.value, '$[7]')
 FROM json_each(:jobs) AS o CROSS JOIN kind ON kind.place = json_extract(o.value, '$[3]')
 
 -- name: insert_params
@@ -353,6 +399,63 @@ INSERT INTO params (seq, body) SELECT :base + key, value FROM json_each(:bodies)
 -- name: insert_edges
 INSERT INTO dependency (child, position, parent)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:rows)
+
+-- name: keeps_slot
+-- fragment: the job (j) still has a right to the unique slot it has taken. Nobody takes it away when the right ends:
+-- whoever wants the slot next does, so that no claim and no end of a run ever looks at it.
+(instr(j.unique_states, j.status) > 0 OR (coalesce(j.unique_until, 0) > :now AND j.status != 'cancelled'))
+
+-- name: slot_holder
+-- Seq, id, status of the job that has a key, and whether it keeps it.
+SELECT j.seq, j.id, j.status, {keeps_slot} FROM job AS j INDEXED BY job_unique WHERE j.unique_slot = :key
+
+-- name: slot_holders
+-- The same for many: [key, seq, id, status, whether it keeps it] each.
+SELECT json_group_array(json_array(j.unique_slot, j.seq, j.id, j.status, {keeps_slot}))
+FROM json_each(:keys) AS k CROSS JOIN job AS j INDEXED BY job_unique ON j.unique_slot = k.value
+
+-- name: leave_slots
+UPDATE job SET unique_slot = NULL WHERE seq IN (SELECT value FROM json_each(:jobs))
+
+-- name: lost_slots
+-- [seq, key] of those of :jobs whose slot was taken when they had no right to it, and that want it as pending ones.
+SELECT json_group_array(json_array(j.seq, j.unique_key))
+FROM json_each(:jobs) AS c CROSS JOIN job AS j ON j.seq = c.value
+WHERE j.unique_slot IS NULL AND j.unique_key IS NOT NULL
+    AND (instr(j.unique_states, 'pending') > 0 OR coalesce(j.unique_until, 0) > :now)
+
+-- name: regain_slot
+UPDATE job SET unique_slot = unique_key WHERE seq = :job
+
+-- name: give_way
+-- An ended job that cannot come back, since another has its unique key.
+UPDATE job SET status = 'cancelled', error = :error, cancelled_for = NULL, completed_at = :now, updated_at = :now
+WHERE seq = :job AND +status IN ({give_way_from})
+
+-- name: redeclare
+-- A pending job is given what another one declared, and starts anew. By place: name, when, the kind_columns, the
+-- unique_columns, its number.
+UPDATE job SET held_by = NULL, held_since = NULL, attempts = 0, crashes = 0, error = NULL, started_at = NULL,
+    name = ?, updated_at = ?, ({kind_columns}) = (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?),
+    ({unique_columns}) = (?, ?, ?, ?)
+WHERE seq = ? AND +status = 'pending'
+
+-- name: redeclare_params
+UPDATE params SET body = :body WHERE seq = :job
+
+-- name: shadowed
+-- A temporary table of somebody's connection under the name of one of ours, where statements would land.
+SELECT t.name FROM temp.sqlite_master AS t WHERE t.name IN (
+    'job', 'params', 'counts', 'dependency', 'unfinished', 'place'
+) LIMIT 1
+
+-- name: lock
+-- Changes nothing, and takes SQLite's write lock.
+UPDATE counts SET n = n WHERE 0
+
+-- name: is_stored
+-- A job, as it was written at a moment or later.
+SELECT EXISTS (SELECT 1 FROM job WHERE id = :id AND updated_at >= :at)
 
 -- name: recount
 -- Mark 1 afresh. A change of a parent's end goes through here, and every way into pending that is not a claim given back.
@@ -489,10 +592,12 @@ WHERE j.status = :status AND j.seq < :cursor AND (:before IS NULL OR j.completed
 ORDER BY j.seq DESC LIMIT :limit
 
 -- name: unneeded
--- fragment: nothing in the queue that has not completed depends on job j, and no news of its end is under way.
+-- fragment: nothing in the queue that has not completed depends on job j, no news of its end is under way, and it has no
+-- unique key to keep others from.
 NOT EXISTS (SELECT 1 FROM dependency AS e CROSS JOIN job AS c ON c.seq = e.child
     WHERE e.parent = j.seq AND c.status != 'completed')
 AND NOT EXISTS (SELECT 1 FROM unfinished AS u WHERE u.parent = j.seq)
+AND NOT (coalesce(j.unique_until, 0) > :now AND j.status != 'cancelled')
 
 -- name: clear_choose
 -- Those of the candidates that may still go.
@@ -679,13 +784,19 @@ LIMIT :limit
 
 -- name: wrong_runs
 -- Jobs whose history has another number of rows than they have ended runs.
-SELECT id, runs AS noted, (SELECT count(*) FROM execution AS e WHERE e.job = job.seq) AS really FROM job
-WHERE runs != (SELECT count(*) FROM execution AS e WHERE e.job = job.seq)
+SELECT id, runs - runs_dropped AS noted, (SELECT count(*) FROM execution AS e WHERE e.job = job.seq) AS really
+FROM job WHERE runs - runs_dropped != (SELECT count(*) FROM execution AS e WHERE e.job = job.seq)
 LIMIT :limit
 
 -- name: without_params
 -- No claim ever finds these.
 SELECT id FROM job WHERE NOT EXISTS (SELECT 1 FROM params AS p WHERE p.seq = job.seq) LIMIT :limit
+
+-- name: without_slot
+-- Jobs whose state gives them a right to a unique key that they do not hold.
+SELECT id, status, unique_key AS key FROM job
+WHERE unique_key IS NOT NULL AND unique_slot IS NULL AND instr(unique_states, status) > 0
+LIMIT :limit
 
 -- name: first_and_last
 -- When the first and the last job in the queue were created.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gigq.errors import DependencyCycle, DuplicateJob, UnknownParent
 from gigq.ids import sought
 from gigq.status import JobStatus
-from gigq.store import graph
+from gigq.store import graph, uniqueness
 from gigq.store.exchange import add_counts
 from gigq.store.rows import NewJob
 from gigq.store.transaction import Transaction, as_json
@@ -30,6 +30,8 @@ class Plan(NamedTuple):
     """Id -> place in ``jobs``."""
     outside: list[str]
     """Ids of parents that must be in the queue already."""
+    is_keyed: bool = False
+    """Whether any of the jobs is unique."""
 
     @property
     def is_small(self) -> bool:
@@ -45,14 +47,15 @@ def plan(jobs: list[NewJob]) -> Plan:
         DependencyCycle: jobs wait for each other.
     """
     if len(jobs) == 1 and not jobs[0].dependencies:
-        return Plan(jobs, {jobs[0].id: 0}, [])
+        return Plan(jobs, {jobs[0].id: 0}, [], jobs[0].unique is not None)
     places = {job.id: place for place, job in enumerate(jobs)}
     if len(places) != len(jobs):
         twice = next(name for name, n in Counter(job.id for job in jobs).items() if n > 1)
         raise DuplicateJob(f"job {twice} is submitted twice at once. Make a new Job for each.")
     outside: dict[str, None] = {}
-    backwards = True
+    backwards, keyed = True, False
     for place, job in enumerate(jobs):
+        keyed = keyed or job.unique is not None
         for parent in job.dependencies:
             at = places.get(parent)
             if at is None:
@@ -61,7 +64,7 @@ def plan(jobs: list[NewJob]) -> Plan:
                 backwards = False
     if not backwards:
         _refuse_cycle(jobs, places)
-    return Plan(jobs, places, list(outside))
+    return Plan(jobs, places, list(outside), keyed)
 
 
 def _refuse_cycle(jobs: list[NewJob], places: dict[str, int]) -> None:
@@ -86,18 +89,35 @@ def _refuse_cycle(jobs: list[NewJob], places: dict[str, int]) -> None:
         )
 
 
-def insert(tx: Transaction, what: Plan, now: int) -> None:
+def insert(tx: Transaction, what: Plan, now: int) -> dict[str, str]:
     """Write a submission within the caller's transaction.
 
+    Returns:
+        Id of a job that is not submitted -> id of the one that has its unique key.
+
     Raises:
-        UnknownParent: see :mod:`gigq.errors`; the caller rolls back.
+        UnknownParent, DuplicateJob, DependencyCycle, InvalidJob: the caller rolls back.
         StoreError: an id is in the queue already, perhaps (see :func:`refuse_known`).
     """
+    if not what.is_keyed:
+        _insert(tx, what, now)
+        return {}
+    meeting = uniqueness.meet(tx, what.jobs, now)
+    if meeting.met:
+        what = plan(meeting.new)
+    if what.jobs:
+        _insert(tx, what, now)
+    for change in meeting.changes:
+        uniqueness.redeclare(tx, change, _one_kind(change.job), now)
+    return meeting.met
+
+
+def _insert(tx: Transaction, what: Plan, now: int) -> None:
     jobs = what.jobs
     outside = _find(tx, what.outside)
     if len(outside) < len(what.outside):
         _refuse_unknown(jobs, next(parent for parent in what.outside if parent not in outside))
-    base = _insert_one(tx, jobs[0], now) if len(jobs) == 1 else _insert_many(tx, jobs, now)
+    base = _insert_one(tx, jobs[0], now) if len(jobs) == 1 else _insert_many(tx, what, now)
     if not any(job.dependencies for job in jobs):
         return
     _insert_edges(tx, what, base, outside)
@@ -113,22 +133,30 @@ def insert(tx: Transaction, what: Plan, now: int) -> None:
 
 def _insert_one(tx: Transaction, job: NewJob, now: int) -> int:
     """Each statement bound by place, none through JSON; the job's number."""
-    *kind, _ = _kind(job)
-    values = (*kind, *job.times, len(job.dependencies), job.id, job.name, job.created_at, now)
-    seq = tx.add("insert_job", values)
+    values = (*_one_kind(job), len(job.dependencies), job.id, job.name, job.created_at, now)
+    if job.unique is None:
+        seq = tx.add("insert_job", values)
+    else:
+        seq = tx.add("insert_unique_job", values + uniqueness.columns(job, now))
     tx.add("insert_job_params", (seq, job.params))
     tx.add("count_job", (job.queue,))
     return seq
 
 
-def _insert_many(tx: Transaction, jobs: list[NewJob], now: int) -> int:
+def _insert_many(tx: Transaction, what: Plan, now: int) -> int:
     """In order; the number of the first."""
+    jobs = what.jobs
     base: int = tx.value("last_seq") + 1
     for start in range(0, len(jobs), _PIECE):
         piece = jobs[start : start + _PIECE]
         kinds: dict[tuple[object, ...], int] = {}
-        rows = [(job.id, job.name, job.created_at, kinds.setdefault(_kind(job), len(kinds))) for job in piece]
-        tx.run("insert_jobs", base=base + start, jobs=as_json(rows), kinds=as_json(list(kinds)), now=now)
+        rows: list[tuple[object, ...]] = [
+            (job.id, job.name, job.created_at, kinds.setdefault(_kind(job), len(kinds))) for job in piece
+        ]
+        if what.is_keyed:
+            rows = [row + uniqueness.columns(job, now) for row, job in zip(rows, piece, strict=True)]
+        statement = "insert_unique_jobs" if what.is_keyed else "insert_jobs"
+        tx.run(statement, base=base + start, jobs=as_json(rows), kinds=as_json(list(kinds)), now=now)
         _insert_params(tx, base + start, [job.params for job in piece])
     add_counts(tx, Counter((job.queue, JobStatus.PENDING.value) for job in jobs))
     return base
@@ -144,8 +172,14 @@ def _insert_params(tx: Transaction, base: int, bodies: list[str]) -> None:
     tx.run("insert_params", base=base + start, bodies=as_json(bodies[start:]))
 
 
+def _one_kind(job: NewJob) -> tuple[object, ...]:
+    """The ``kind_columns`` of a job, to be bound by place."""
+    *kind, _ = _kind(job)
+    return *kind, *job.times
+
+
 def _kind(job: NewJob) -> tuple[object, ...]:
-    """What many jobs of a submission have in common, in the order of ``kind_columns``."""
+    """What many jobs of a submission have in common, in the order of ``kind_columns``, the times as one."""
     return (
         job.queue,
         job.priority,
@@ -162,6 +196,7 @@ def _kind(job: NewJob) -> tuple[object, ...]:
         job.description,
         len(job.dependencies),
         job.is_async,
+        job.retry,
         None if job.times is NO_TIMES else job.times,
     )
 

@@ -64,6 +64,10 @@ class Transaction:
         assert number is not None  # noqa: S101 - just inserted
         return number
 
+    def place(self, name: str, values: Sequence[Any]) -> int:
+        """Execute, bound by place; the number of rows changed."""
+        return self._execute(self._texts[name], values).rowcount
+
     def value(self, name: str, /, **values: Any) -> Any:
         """The first column of the first row; None if there is no row."""
         row = self.row(name, **values)

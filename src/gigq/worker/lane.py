@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -79,11 +79,11 @@ class Lane(Generic[R]):
         if isinstance(begun, Ended):
             self._end(run, begun)
         else:
-            run.cancel = self._coroutines.start(begun, context, partial(self._job_ended, run)).cancel
+            run.cancel = self._coroutines.start(begun, context, partial(self._job_ended, run, context)).cancel
 
-    def _job_ended(self, run: R, job: Job) -> None:
+    def _job_ended(self, run: R, context: Context, job: Job) -> None:
         run.cancel = None
-        self._end(run, self._runner.finish(run, job.result, job.leftover))
+        self._end(run, context.run(self._runner.finish, run, job.result, job.leftover))
         self._fill()
 
     def _end(self, run: R, ended: Ended) -> None:

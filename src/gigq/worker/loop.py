@@ -281,7 +281,7 @@ class Loop:
         # The next one first, so that the database has work while what was claimed is dispatched.
         if self._begin_exchange(stopping=stopping) and exchanges.is_answered:
             claimed += self._finish_exchange()
-        if claimed:
+        if claimed or self._solo:  # whose turn may have come by what has just ended
             self._dispatch(claimed)
 
     def _begin_exchange(self, *, stopping: bool) -> bool:

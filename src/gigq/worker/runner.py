@@ -10,13 +10,14 @@ from types import CoroutineType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from gigq import binding, callables, codec
-from gigq.control import Control, Verdict, verdict_of
+from gigq.control import Control
 from gigq.errors import FunctionUnavailable, InvalidValue, StoreError
 from gigq.lease import Lease
 from gigq.marks import Marks
 from gigq.status import End
 from gigq.worker import context, describe
 from gigq.worker.notes import Notes, Progress
+from gigq.worker.verdicts import Judge
 
 MAX_PARENT_RESULTS = 64 * 1024 * 1024
 """Bytes of parents' results that are handed over in one piece."""
@@ -32,6 +33,10 @@ class Run(Protocol):
     cancel: Callable[[], object] | None
     inside: bool
     """Whether an exception that asks it to stop may be raised in it now."""
+
+    @property
+    def asked(self) -> object:
+        """True, or why, once it was asked to stop."""
 
     @property
     def key(self) -> bytes: ...
@@ -129,7 +134,7 @@ class Runner(Generic[R]):
         except BaseException as error:
             if self._is_the_users(error):
                 raise
-            return self._raised(error)
+            return self._raised(error, run)
         finally:
             self._marks.finish(run.slot, run.key)
             if token is not None:
@@ -149,7 +154,7 @@ class Runner(Generic[R]):
                 return value  # type: ignore[no-any-return]
             ended = self._returned(value)
         except BaseException as error:  # noqa: BLE001 - on a loop's thread, where nothing is the user's
-            ended = self._raised(error)
+            ended = self._raised(error, run)
         self._marks.finish(run.slot, run.key)
         return ended
 
@@ -161,7 +166,7 @@ class Runner(Generic[R]):
         try:
             ended = self._returned(result())
         except BaseException as error:  # noqa: BLE001 - its own, whatever it is
-            ended = self._raised(error)
+            ended = self._raised(error, run)
         self._marks.finish(run.slot, run.key)
         return ended
 
@@ -224,24 +229,16 @@ class Runner(Generic[R]):
         shown = describe.value(value)
         return Ended("unstorable", ended, error=f"{why}\n\nThe function returned:\n{shown}")
 
-    def _raised(self, error: BaseException) -> Ended:
+    def _raised(self, error: BaseException, run: R) -> Ended:
         if type(error) is _NotNow:
             return Ended("hindered", self._monotonic(), error=str(error))
         if issubclass(type(error), FunctionUnavailable):
             return Ended("unavailable", self._monotonic(), error=str(error))
         ended = self._monotonic()
-        verdict = self._verdict(error)
-        return Ended(verdict.end, ended, error=describe.error(error) + verdict.note, delay=verdict.delay)
-
-    def _verdict(self, error: BaseException) -> Verdict:
-        """What it means for the job; one that resists is an error like any other."""
-        try:
-            if issubclass(type(error), Control):
-                return verdict_of(error)  # type: ignore[arg-type]
-        except BaseException as worse:
-            if self._is_the_users(worse):
-                raise
-        return Verdict()
+        if run.asked or (run.facts.retry is None and not issubclass(type(error), Control)):
+            return Ended("raised", ended, error=describe.error(error))
+        end, delay, note = Judge(error, run.facts, self._is_the_users).verdict()
+        return Ended(end, ended, error=describe.error(error) + note, delay=delay)
 
     def _is_the_users(self, error: BaseException) -> bool:
         """Whether it is Ctrl-C, which in the main thread is the user's and not the job's."""
@@ -265,9 +262,8 @@ def wait_in_own_loop(coroutine: Coroutine[Any, Any, Any], run: Run) -> Any:
         finally:
             run.cancel = None
 
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    # Not in the handler of the error that asyncio has for this question: that would be in every traceback.
+    if asyncio._get_running_loop() is None:
         return asyncio.run(cancellable())
     # The caller of process_one is inside a loop, as in a notebook: that thread cannot run another one.
     from concurrent.futures import ThreadPoolExecutor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gigq import log
+from gigq import log, retry
 from gigq.clock import SECOND, to_iso
 from gigq.lease import Lease
 from gigq.status import CANCELLED, NOT_BEGUN, End, JobStatus, settle
@@ -25,7 +25,7 @@ def of(call: Call, offset: int) -> Settlement:
     started_at = call.started // 1000 + offset if call.started else None
     end, error, delay = call.end, call.error, call.delay
     if call.asked is not None and (end := _asked(call)) == call.asked:
-        error, delay = _why_asked(call), None
+        error, delay = _why_asked(call), after_timeout(lease) if end == "timeout" else None
     if end == "returned":
         return returned(lease, started_at, ended_at, call.result)
     if end in NOT_BEGUN:
@@ -95,9 +95,15 @@ def timeout_error(lease: Lease) -> str:
     return f"TimeoutError: ran past its timeout of {(lease.timeout or 0) / SECOND:g} s"
 
 
+def after_timeout(lease: Lease) -> int:
+    """Microseconds until another attempt after one that ran past its timeout: no function is left to be asked."""
+    delay = retry.unasked(lease.retry, lease.attempts + 1)
+    return lease.retry_delay if delay is None else delay
+
+
 def overdue(lease: Lease, now: int, started_at: int | None, *, thread_goes_on: bool) -> Settlement:
     """A run past its timeout; with ``thread_goes_on`` its retry waits for the thread, at most another timeout."""
-    delay = max(lease.retry_delay, lease.timeout or 0) if thread_goes_on else None
+    delay = max(after_timeout(lease), (lease.timeout or 0) * thread_goes_on)
     return decide(lease, "timeout", now, started_at=started_at, error=timeout_error(lease), delay=delay)
 
 
@@ -110,6 +116,8 @@ def announce(settlement: Settlement, worker_id: str) -> None:
         if log.worker.isEnabledFor(20):
             seconds = (settlement.ended_at - (settlement.started_at or settlement.ended_at)) / SECOND
             log.completed(lease.id, lease.name, attempt, worker_id, seconds)
+    elif settlement.verdict is not None:
+        log.not_repeated(lease.id, lease.name, attempt, worker_id, settlement.verdict, error)
     elif settlement.held_by is not None:
         log.held(lease.id, lease.name, worker_id, f"{settlement.held_by} ({error})")
     elif settlement.run == "crashed":

@@ -20,7 +20,13 @@ from gigq.store.sqlite import Sqlite
 APPLICATION_ID = 0x47694751
 """``GiGQ`` in ASCII."""
 
-NUMBERED: tuple[str, ...] = ("0001_core.sql", "0002_execution.sql", "0003_queues.sql")
+NUMBERED: tuple[str, ...] = (
+    "0001_core.sql",
+    "0002_execution.sql",
+    "0003_queues.sql",
+    "0004_retries.sql",
+    "0006_uniqueness.sql",
+)
 NEWEST = int(NUMBERED[-1][:4])
 VIEWS = "views.sql"
 _CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|VIEW|INDEX)(?: IF NOT EXISTS)? (\w+)")

@@ -53,6 +53,8 @@ SELECT
     j.max_crashes AS max_crashes,
     j.parents_left AS parents_left,
     j.held_by AS held_by,
+    j.retry AS retry,
+    j.unique_key AS unique_key,
     j.seq AS seq
 FROM job AS j;
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, timing, unique
+from gigq import callables, codec, labels, timing, unique
 from gigq.clock import from_iso, from_seconds
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
@@ -60,7 +60,7 @@ def _check(job: Job) -> None:
 def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params: int, now: int) -> NewJob:
     """A job as the tables have it; everything that can be refused is refused here."""
     dependencies = list(dict.fromkeys(job.dependencies)) if job.dependencies else []
-    return new(
+    row = new(
         id=job.id,
         queue=job.queue,
         priority=job.priority,
@@ -84,6 +84,9 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         times=_times(job, now),
         unique=None if job.unique is None and job.unique_key is None else _unique(job, reference),
     )
+    if job.tags is not None or job.metadata is not None:
+        row.tags, row.metadata = labels.stored(job.tags, job.metadata)
+    return row
 
 
 def _times(job: Job, now: int) -> timing.Times:

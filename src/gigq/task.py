@@ -34,6 +34,8 @@ _OPTIONS = (
     "deadline",
     "unique_key",
     "unique",
+    "tags",
+    "metadata",
 )
 
 
@@ -134,8 +136,8 @@ def task(
             return x * 2
 
     Job options (priority, max_attempts, timeout, description, name, retry_delay, retry, retry_on, fail_on,
-    on_parent_failure, max_crashes, pass_parent_results, queue, run_at, delay, expires, deadline, unique_key, unique)
-    are fixed at decoration time. Use .submit(queue, **params) to enqueue.
+    on_parent_failure, max_crashes, pass_parent_results, queue, run_at, delay, expires, deadline, unique_key, unique,
+    tags, metadata) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
     """
     if fn is not None:
         return TaskWrapper(fn, **options)

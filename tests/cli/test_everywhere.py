@@ -57,9 +57,11 @@ def test_these_are_the_commands_of_this_version() -> None:
             "wait",
             "logs",
             "doctor",
+            "explain",
+            "retain",
         ),
         *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
-        *("db", "db info", "db check", "db backup", "db migrate", "completion"),
+        *("db", "db info", "db check", "db backup", "db migrate", "db vacuum", "completion"),
     }
 
 

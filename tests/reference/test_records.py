@@ -50,6 +50,8 @@ OURS = {
     "expires_at",
     "deadline_at",
     "unique_key",
+    "tags",
+    "metadata",
 }
 EXECUTION = {"id", "job_id", "worker_id", "status", "started_at", "completed_at", "result", "error"}
 

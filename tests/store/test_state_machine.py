@@ -217,7 +217,7 @@ class Machine(RuleBasedStateMachine):
             assert set(self.hands.ready()) <= set(self.model.ready())
             return
         assert self.hands.ready() == self.model.ready()
-        shown = {record["id"]: record for record in self.hands.store.records(None, 10_000)}
+        shown = {record["id"]: record for record in self.hands.listed(None, 10_000)}
         assert {job_id: facts_shown(record) for job_id, record in shown.items()} == {
             job.id: self.facts(job) for job in self.model.jobs.values()
         }

@@ -14,6 +14,7 @@ from gigq.queues import Serving
 from gigq.status import End
 from gigq.store import Store, open_file, open_memory
 from gigq.store.claiming import Claim
+from gigq.store.listing import Wanted
 from gigq.store.rows import Exchanged, NewJob, Settlement
 from gigq.worker import settling
 
@@ -184,6 +185,9 @@ class Hands:
             job_id,
         )
         return [row[0] for row in rows]
+
+    def listed(self, status: str | None, limit: int) -> list[dict[str, Any]]:
+        return self.store.find(Wanted(status), limit).records
 
     def finish(self) -> None:
         self.store.finish(self.clock.now())

@@ -5,7 +5,20 @@ from __future__ import annotations
 import click
 
 from gigq import __version__
-from gigq.cli import completion, database, doctor, exits, jobs, logs, queues, submit, waiting, worker
+from gigq.cli import (
+    completion,
+    database,
+    doctor,
+    exits,
+    explain,
+    jobs,
+    logs,
+    queues,
+    retain,
+    submit,
+    waiting,
+    worker,
+)
 from gigq.cli.options import Group
 
 _EPILOG = """\b
@@ -45,6 +58,7 @@ for command in (
     worker.worker,
     jobs.list_,
     jobs.status,
+    explain.explain,
     waiting.result,
     waiting.wait,
     logs.logs,
@@ -53,6 +67,7 @@ for command in (
     jobs.requeue,
     jobs.clear,
     queues.queue,
+    retain.retain,
     doctor.doctor,
     database.db,
     completion.completion,

@@ -34,6 +34,16 @@ def _parameters(_context: click.Context, option: click.Parameter, given: tuple[s
     return params
 
 
+def _metadata(
+    context: click.Context, option: click.Parameter, given: tuple[str, ...]
+) -> dict[str, Any] | None:
+    return _parameters(context, option, given) or None
+
+
+def _tags(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> list[str] | None:
+    return list(given) or None
+
+
 def _refuse(word: str) -> Any:
     raise ValueError(word)
 
@@ -125,6 +135,14 @@ Examples:
     is_flag=True,
     default=None,
     help="The same, with a key made from the function and its parameters.",
+)
+@click.option("--tag", "tags", multiple=True, callback=_tags, help="A tag to find it by, repeatable.")
+@click.option(
+    "--metadata",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_metadata,
+    help="What else is to be known of it, repeatable; values as with --param.",
 )
 @pass_settings
 def submit(settings: Settings, /, function: str, params: dict[str, Any], **options: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -98,6 +98,8 @@ class NewJob(Struct, gc=False):
     unique: NewUnique | None = None
     retry: str | None = None
     times: Times = NO_TIMES
+    tags: Sequence[str] = ()
+    metadata: str | None = None
 
 
 class QueueRow(NamedTuple):

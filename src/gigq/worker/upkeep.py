@@ -8,6 +8,7 @@ from gigq.store.rows import Settlement
 from gigq.worker import settling
 from gigq.worker.chores import imports
 from gigq.worker.chores.rescue import Rescue
+from gigq.worker.chores.retention import Retention
 
 _EVERY = 1_000_000_000
 _IMPORTS_EVERY = 10
@@ -23,14 +24,15 @@ class Upkeep:
         self._worker_id = worker_id
         self._missing = missing
         self.rescue = Rescue(store, clock)
-        self._next = clock.monotonic()
+        self._retention = Retention(store, clock)
+        self._next = self._due = clock.monotonic()
         self._imports_next = clock.monotonic()
 
     def is_due(self) -> bool:
-        return self._clock.monotonic() >= self._next
+        return self._clock.monotonic() >= self._due
 
     def seconds_left(self) -> float:
-        return max(0.0, (self._next - self._clock.monotonic()) / 1e9)
+        return max(0.0, (self._due - self._clock.monotonic()) / 1e9)
 
     def run_once(self, mine: int) -> bool:
         """Do what is due; whether a job may have become ready by it.
@@ -38,12 +40,21 @@ class Upkeep:
         Raises:
             StoreError: the database cannot be written now; the next turn tries again.
         """
+        try:
+            became_ready = self._clock.monotonic() >= self._next and self._look_after_others(mine)
+            self._retention.run_once()
+            return became_ready
+        finally:
+            self._due = min(self._next, self._clock.monotonic() + int(self._retention.seconds_left() * 1e9))
+
+    def _look_after_others(self, mine: int) -> bool:
         self._next = self._clock.monotonic() + _EVERY
         settled = self.rescue.dead_workers(mine) + self.rescue.overdue(mine)
         self._store.forget_stops()
         self.announce(settled)
         expired = self._store.expire(self._clock.now())
         released = self.look_after_imports()
+        self._retention.learn()
         return bool(settled or expired or released)
 
     def look_after_imports(self) -> int:

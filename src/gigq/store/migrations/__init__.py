@@ -26,6 +26,7 @@ NUMBERED: tuple[str, ...] = (
     "0003_queues.sql",
     "0004_retries.sql",
     "0006_uniqueness.sql",
+    "0007_tags.sql",
 )
 NEWEST = int(NUMBERED[-1][:4])
 VIEWS = "views.sql"

@@ -55,6 +55,8 @@ SELECT
     j.held_by AS held_by,
     j.retry AS retry,
     j.unique_key AS unique_key,
+    (SELECT n.tags FROM annotation AS n WHERE n.seq = j.seq) AS tags,
+    (SELECT n.metadata FROM annotation AS n WHERE n.seq = j.seq) AS metadata,
     j.seq AS seq
 FROM job AS j;
 

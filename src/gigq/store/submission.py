@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gigq.errors import DependencyCycle, DuplicateJob, UnknownParent
 from gigq.ids import sought
 from gigq.status import JobStatus
-from gigq.store import graph, uniqueness
+from gigq.store import claiming, graph, uniqueness
 from gigq.store.exchange import add_counts
 from gigq.store.rows import NewJob
 from gigq.store.transaction import Transaction, as_json
@@ -104,13 +104,16 @@ def insert(tx: Transaction, what: Plan, now: int) -> dict[str, str]:
     if not what.is_keyed:
         _insert(tx, what, now)
         return {}
+    claiming.expire_any(tx, now)  # a job that can never start must not keep its key
     meeting = uniqueness.meet(tx, what.jobs, now)
     if meeting.met:
         what = plan(meeting.new)
     if what.jobs:
         _insert(tx, what, now)
     for change in meeting.changes:
-        uniqueness.redeclare(tx, change, _one_kind(change.job), now)
+        seq = uniqueness.redeclare(tx, change, _one_kind(change.job), now)
+        if seq is not None:
+            _insert_labels(tx, seq, [change.job])
     return meeting.met
 
 

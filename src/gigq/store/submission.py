@@ -102,8 +102,11 @@ def insert(tx: Transaction, what: Plan, now: int) -> dict[str, str]:
     if not what.is_keyed:
         _insert(tx, what, now)
         return {}
-    claiming.expire_any(tx, now)  # a job that can never start must not keep its key
-    meeting = uniqueness.meet(tx, what.jobs, now)
+    holders = uniqueness.holders_of(tx, what.jobs, now)
+    # A job that can never start must not keep its key, though no worker has looked.
+    if any(holder.is_pending for holder in holders.values()) and claiming.expire_any(tx, now):
+        holders = uniqueness.holders_of(tx, what.jobs, now)
+    meeting = uniqueness.meet(tx, what.jobs, holders)
     if meeting.met:
         what = plan(meeting.new)
     if what.jobs:

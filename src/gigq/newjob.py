@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from gigq.limits import Share
 from gigq.timing import NO_TIMES, Times
 
 MOST_ADDED = 2000
@@ -28,7 +29,10 @@ class NewUnique(Struct, gc=False):
 
 
 class NewJob(Struct, gc=False):
-    """A job as it is inserted: what was declared, in the units of the tables."""
+    """A job as it is inserted: what was declared, in the units of the tables.
+
+    Schedules and maps keep such rows as JSON: a field that comes later needs a default.
+    """
 
     id: str
     queue: str
@@ -54,3 +58,5 @@ class NewJob(Struct, gc=False):
     times: Times = NO_TIMES
     tags: Sequence[str] = ()
     metadata: str | None = None
+    limits: list[Share] | None = None
+    """What it takes of each of its limits, by key."""

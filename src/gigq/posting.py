@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, labels, timing, unique
-from gigq.clock import from_iso, from_seconds
+from gigq import callables, codec, ids, labels, limits, timing, unique
+from gigq.clock import from_iso, from_seconds, to_iso
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
 
@@ -49,8 +49,40 @@ def rows(jobs: list[Job], max_params: int, now: int) -> list[NewJob]:
     return made
 
 
+def template(job: Job, max_params: int) -> str:
+    """A job as a schedule keeps it, to be posted again and again: JSON of its row, its times counted from 0.
+
+    Raises:
+        InvalidJob: naming the field.
+    """
+    import msgspec
+
+    job.created_at = to_iso(0)
+    [row] = rows([job], max_params, 0)
+    row.id = ""
+    return msgspec.json.encode(row).decode()
+
+
+def from_template(text: str, at: int, now: int) -> NewJob:
+    """A new job of a template, whose times count from ``at``.
+
+    Raises:
+        InvalidJob: this version of gigq cannot read it.
+    """
+    import msgspec
+
+    from gigq.newjob import NewJob
+
+    try:
+        row = msgspec.json.decode(text, type=NewJob)
+    except msgspec.MsgspecError as error:
+        raise InvalidJob(f"its job cannot be read: {error}. Declare the schedule again.") from error
+    row.id, row.created_at, row.times = ids.job_id(), now, row.times.counted_from(at)
+    return row
+
+
 def as_template(job: Job) -> dict[str, Any]:
-    """A job as it is inserted, in plain values and without times: others are made of it, each with an id and params.
+    """A job as it is inserted, in plain values: others are made of it, each with an id, params, times and limits.
 
     Raises:
         InvalidJob: naming the job and its field.
@@ -60,7 +92,7 @@ def as_template(job: Job) -> dict[str, Any]:
     import msgspec
 
     plain = copy.copy(job)
-    plain.run_at = plain.delay = plain.expires = plain.deadline = None
+    plain.run_at = plain.delay = plain.expires = plain.deadline = plain.limit = None
     row = rows([plain], codec.MAX_PARAMS, 0)[0]
     if row.unique is not None:
         raise InvalidJob(
@@ -113,6 +145,7 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         params=_params(job, max_params),
         retry=job.retry_policy(),
         times=timing.times_of(job, now),
+        limits=None if job.limit is None else limits.shares(job.limit, job.params, f"job {job.name!r}: "),
     )
     if job.unique is not None or job.unique_key is not None:
         _unique(row, job, reference, now)

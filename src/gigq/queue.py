@@ -13,6 +13,7 @@ from gigq.errors import InvalidJob
 from gigq.finding import Finding
 from gigq.job import Job
 from gigq.retention import Keeping
+from gigq.scheduling import Scheduling
 from gigq.status import JobStatus
 from gigq.submitted import SubmittedWorkflow
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from gigq.store.rows import NewWorkflow
 
 
-class JobQueue(QueueControls, Finding, Keeping):
+class JobQueue(QueueControls, Scheduling, Finding, Keeping):
     """
     Manages a queue of jobs using SQLite as a backend.
 

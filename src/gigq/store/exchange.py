@@ -7,7 +7,7 @@ from functools import partial
 
 from gigq.errors import GigQError, InvalidJob, StoreError
 from gigq.status import Decision, JobStatus, give_way, heed_stop
-from gigq.store import graph, history, membership, uniqueness
+from gigq.store import admission, graph, history, membership, uniqueness
 from gigq.store.claiming import Claimed
 from gigq.store.counting import Differences, add_counts
 from gigq.store.rows import Settlement
@@ -32,6 +32,7 @@ class Batch:
         self.completed = [one for one in settlements if one.status == _COMPLETED]
         self.completed_seqs = [one.lease.seq for one in self.completed]
         self.grown = [one for one in self.completed if one.grown]
+        self.limited = [one for one in settlements if one.lease.line is not None]
         self.badly: list[Settlement] = []
         self.again: list[Settlement] = []
         if len(self.completed) != len(settlements):
@@ -92,6 +93,8 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
         membership.grow(tx, one, now)
     if batch.again:  # after the news of their parents: they look at their edges themselves
         _settle_others(tx, batch.again, now)
+    if batch.limited:
+        admission.let_go(tx, batch.limited)
 
 
 def _heed_stops(tx: Transaction, batch: Batch) -> None:

@@ -30,6 +30,8 @@ class Settlement(Struct, array_like=True, gc=False):
     held_by: str | None = None
     verdict: str | None = None
     """What the job says of its end, where that is not the ``error`` of its run."""
+    backs_off: str | None = None
+    """The key of the limit that backs off until ``due_at``; empty for all that the job has."""
     grown: list[NewJob] | None = None
     """Jobs that the run has added to its graph; only with one that completed."""
 
@@ -137,6 +139,8 @@ class Exchanged(NamedTuple):
     """Late: somebody else had ended these runs; nothing was written but the word superseded."""
     refused: list[Settlement]
     """Could not be written; their jobs have failed with that error instead."""
+    more: bool = False
+    """Whether there is more to do at once, whatever was claimed."""
 
 
 class Seat(NamedTuple):
@@ -153,6 +157,8 @@ class Peek(NamedTuple):
     ready: bool
     next_due: int | None
     unfinished: bool
+    next_tick: int | None
+    """When a schedule is due."""
 
     def has_work(self, now: int) -> bool:
         """Whether an exchange would find anything to do."""

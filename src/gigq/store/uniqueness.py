@@ -156,8 +156,6 @@ def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: in
     if not pending:
         return None
     tx.run("redeclare_params", job=seq, body=job.params)
-    tx.run("clear_tags", jobs=listed)
-    tx.run("clear_annotations", jobs=listed)
     return seq
 
 

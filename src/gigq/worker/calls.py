@@ -32,6 +32,8 @@ class Call:
     """What it has added to its graph."""
     delay: int | None = None
     """Microseconds until the job runs again, where the run or its policy says so."""
+    backs_off: str | None = None
+    """See control.Control."""
 
     is_async = False
     """Whether it takes a slot for coroutines."""

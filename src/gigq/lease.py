@@ -39,6 +39,8 @@ class Lease(Struct, array_like=True, gc=False):
     """Its policy as it is stored; see gigq.retry."""
     deadline_at: int | None
     """Its ``timeout`` reaches no further."""
+    tick: int | None
+    """Of the schedule that made the job, if one did."""
     line: int | None
     """Names its limits; None for a job without any."""
     params: str | None

@@ -36,6 +36,16 @@ class Times(NamedTuple):
     ends_at: int | None = None
     """The earlier of the two: when a job is over that is still pending then."""
 
+    def counted_from(self, moment: int) -> Times:
+        """The same for times that were counted from 0."""
+        if self == NO_TIMES:
+            return NO_TIMES
+        due_at, expires_at, deadline_at, ends_at = (
+            None if time is None else moment + time
+            for time in (self.due_at, self.expires_at, self.deadline_at, self.ends_at)
+        )
+        return Times(due_at, expires_at, deadline_at, self.deadline, ends_at)
+
 
 NO_TIMES = Times()
 
@@ -88,6 +98,20 @@ def times_of(job: Declared, now: int) -> Times:
     deadline_at = at.get("deadline")
     deadline = None if deadline_at is None or deadline_at <= now else deadline_at - now
     return Times(due_at, at.get("expires"), deadline_at, deadline, min(at.values(), default=None))
+
+
+def put_off(job: Declared, times: Times, due_at: int) -> Times:
+    """The same, but that it does not start before that moment.
+
+    Raises:
+        InvalidJob: it could never start.
+    """
+    if times.ends_at is not None and due_at >= times.ends_at:
+        field = "expires" if times.ends_at == times.expires_at else "deadline"
+        raise InvalidJob(
+            f"job {job.name!r}: {field}: {getattr(job, field)} is not after the period of its debounce, so it could never start"
+        )
+    return times._replace(due_at=max(due_at, times.due_at or 0))
 
 
 def _declared(job: Declared) -> tuple[_Time | None, list[_Time]]:

@@ -57,9 +57,21 @@ def test_these_are_the_commands_of_this_version() -> None:
             "wait",
             "logs",
             "doctor",
+            "explain",
+            "retain",
         ),
-        *("db", "db info", "db check", "db backup", "db migrate", "completion"),
+        *(
+            "schedule",
+            "schedule add",
+            "schedule register",
+            "schedule list",
+            "schedule pause",
+            "schedule resume",
+        ),
+        *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
+        *("schedule run", "schedule remove", "schedule backfill"),
         *("limit", "limit list", "limit set", "limit reset"),
+        *("db", "db info", "db check", "db backup", "db migrate", "db vacuum", "completion"),
     }
 
 

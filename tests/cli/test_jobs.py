@@ -82,6 +82,10 @@ def test_status_says_how_a_failed_job_is_tried_again_and_when(
     assert "Retry: after 2.5 s" in gigq("status", make_job(retry_delay=2.5)).out.splitlines()
 
 
+def test_status_names_a_queue_that_is_not_the_default_one(gigq: Gigq, make_job: MakeJob) -> None:
+    assert gigq("status", make_job(queue="mail")).out.splitlines()[-1] == "Queue: mail"
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [("two\nlines", "  two\\nlines"), ([1, "a"], "  [1, 'a']"), (0, "  0"), (False, "  False")],
@@ -243,7 +247,7 @@ def test_a_limit_cuts_the_list_and_says_so_on_stderr(gigq: Gigq, make_job: MakeJ
     ids = [make_job() for _ in range(3)]
     answer = gigq("list", "--limit", "2")
     assert [job_id for job_id in ids if job_id in answer.out] == ids[1:]
-    assert answer.err == "These are the newest 2; --limit shows more.\n"
+    assert answer.err == "These are the newest 2; --limit shows more, --before @2 those after them.\n"
     assert gigq("list", "--limit", "3").err == ""
     assert gigq("list", "--limit", "0").out == "No jobs found.\n"
     assert gigq("list", "--limit", "-1").code == 2

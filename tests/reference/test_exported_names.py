@@ -24,6 +24,7 @@ NAMES = [
     "FunctionUnavailable",
     "GigQError",
     "InvalidJob",
+    "InvalidSchedule",
     "InvalidValue",
     "Job",
     "JobError",

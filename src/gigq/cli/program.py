@@ -5,7 +5,22 @@ from __future__ import annotations
 import click
 
 from gigq import __version__
-from gigq.cli import completion, database, doctor, exits, jobs, limits, logs, queues, submit, waiting, worker
+from gigq.cli import (
+    completion,
+    database,
+    doctor,
+    exits,
+    explain,
+    jobs,
+    limits,
+    logs,
+    queues,
+    retain,
+    schedule,
+    submit,
+    waiting,
+    worker,
+)
 from gigq.cli.options import Group
 
 _EPILOG = """\b
@@ -45,6 +60,7 @@ for command in (
     worker.worker,
     jobs.list_,
     jobs.status,
+    explain.explain,
     waiting.result,
     waiting.wait,
     logs.logs,
@@ -53,6 +69,8 @@ for command in (
     jobs.requeue,
     jobs.clear,
     queues.queue,
+    retain.retain,
+    schedule.schedule,
     limits.limit,
     doctor.doctor,
     database.db,

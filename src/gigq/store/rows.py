@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -73,11 +73,15 @@ class NewUnique(Struct, gc=False):
     states: str
     """In which it keeps its key, with commas between them."""
     period: int | None
+    """Microseconds for which it keeps the key in any."""
     on_conflict: str
 
 
 class NewJob(Struct, gc=False):
-    """A job as it is inserted: what was declared, in the units of the tables."""
+    """A job as it is inserted: what was declared, in the units of the tables.
+
+    Schedules keep such rows as JSON: a field that comes later needs a default.
+    """
 
     id: str
     queue: str
@@ -101,6 +105,8 @@ class NewJob(Struct, gc=False):
     unique: NewUnique | None = None
     retry: str | None = None
     times: Times = NO_TIMES
+    tags: Sequence[str] = ()
+    metadata: str | None = None
     limits: list[Share] | None = None
     """What it takes of each of its limits, by key."""
 
@@ -143,6 +149,8 @@ class Peek(NamedTuple):
     ready: bool
     next_due: int | None
     unfinished: bool
+    next_tick: int | None
+    """When a schedule is due."""
 
     def has_work(self, now: int) -> bool:
         """Whether an exchange would find anything to do."""

@@ -38,10 +38,9 @@ class Work(Verbs):
         with self._reading() as tx:
             outlook = claiming.look(tx)
             ready = claiming.is_any_ready(tx, serving, outlook)
-            moments = [
-                moment for moment in (outlook.due_at, outlook.ends_at, outlook.opens_at) if moment is not None
-            ]
-            return Peek(ready, min(moments, default=None), bool(outlook.unfinished))
+            times = (outlook.due_at, outlook.ends_at, outlook.opens_at)
+            moments = [moment for moment in times if moment is not None]
+            return Peek(ready, min(moments, default=None), bool(outlook.unfinished), tx.value("next_tick"))
 
     def exchange(
         self,

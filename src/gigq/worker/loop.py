@@ -342,13 +342,16 @@ class Loop:
         """None while the database cannot be read; then it is tried again."""
         try:
             with self._store.engine.hurried(PATIENCE):
-                return self._store.peek(self._seat.serving)
+                found = self._store.peek(self._seat.serving)
         except StoreReplaced:
             raise
         except StoreBusy:
             pass
         except StoreError as error:
             self._exchanges.in_trouble(error)
+        else:
+            self._upkeep.next_tick = found.next_tick
+            return found
         self._lanes.look()
         return None
 

@@ -115,6 +115,7 @@ class Worker:
                 f"executor: {type(self).__name__} overrides {', '.join(_SEAMS)} or one of them, which works in this "
                 "process only; use executor='thread'"
             )
+        serving = Serving(queues)
         if max_result is not None:
             codec.known_limit(max_result, "max_result")
         if isinstance(db_path, JobQueue):
@@ -139,7 +140,6 @@ class Worker:
         self._clogged_by = 0
         self._max_abandoned = max_abandoned
         self.max_result = self._queue.max_result if max_result is None else max_result
-        serving = Serving(queues)
         self._desk = Desk(self._queue, self.worker_id, self._load, self.max_result, serving)
         self._single = Single(self._desk, self, self.worker_id, self._clock)
 
@@ -209,6 +209,7 @@ class Worker:
         upkeep = self._desk.upkeep()
         upkeep.announce(upkeep.rescue.dead_workers(self._desk.seat().number))
         upkeep.look_after_imports()
+        upkeep.fire_schedules()
         return self._single.process_next(own_claim=self._owns_claim)
 
     def close(self) -> None:
@@ -399,9 +400,9 @@ class Worker:
 
     def _pause(self) -> None:
         if self.db_path == ":memory:":  # one connection, whose own commits change no version
-            time.sleep(min(0.05, self.polling_interval))
+            time.sleep(min(0.05, self.polling_interval, self._desk.upkeep().seconds_left()))
             return
-        until = time.monotonic() + self.polling_interval
+        until = time.monotonic() + min(self.polling_interval, self._desk.upkeep().seconds_left())
         version = self._queue._store.engine.data_version()
         while (
             self.running and time.monotonic() < until and self._queue._store.engine.data_version() == version

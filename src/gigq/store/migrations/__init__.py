@@ -25,7 +25,9 @@ NUMBERED: tuple[str, ...] = (
     "0002_execution.sql",
     "0003_queues.sql",
     "0004_retries.sql",
+    "0005_schedules.sql",
     "0006_uniqueness.sql",
+    "0007_tags.sql",
     "0009_limits.sql",
 )
 NEWEST = int(NUMBERED[-1][:4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -106,6 +107,15 @@ def test_a_page_prints_what_it_says(tmp_path: Path, page: str, name: str) -> Non
     assert run(tmp_path, name) == shown
 
 
+@pytest.mark.parametrize(("page", "name"), [("queues", "mailing.py"), ("time", "later.py")])
+def test_a_page_of_flow_prints_what_its_comments_say(tmp_path: Path, page: str, name: str) -> None:
+    script = _script((ROOT / "docs" / f"{page}.md").read_text("utf-8"), name)
+    (tmp_path / name).write_text(script)
+    said = re.findall(r"  print\(.*\)  # ([^:\n]*)", script)
+    assert len(said) == 2
+    assert run(tmp_path, name).splitlines() == said
+
+
 def _script(document: str, name: str) -> str:
     found = re.search(rf"```python\n(# {re.escape(name)}\n.*?)```", document, re.DOTALL)
     assert found is not None
@@ -152,3 +162,39 @@ def test_architecture_names_every_module_and_no_other() -> None:
     }
     assert named <= there
     assert there - folders - inside_named_folders <= named
+
+
+RETENTION = (ROOT / "docs" / "retention.md").read_text("utf-8")
+
+
+def test_what_the_page_on_retention_shows_is_so(tmp_path: Path) -> None:
+    script = _script(RETENTION, "keep.py")
+    (tmp_path / "keep.py").write_text(script)
+    assert run(tmp_path, "keep.py").strip() == script.partition("print(kept)  # ")[2].strip()
+    commands = re.findall(r"^\$ gigq (.*)$", RETENTION, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        assert terminal.gigq(*command.split(), cwd=tmp_path).code == 0
+    kept = terminal.gigq("--db", "jobs.db", "retain", "--json", cwd=tmp_path).out
+    assert json.loads(kept) == {"completed": None, "failed": 2592000, "cancelled": 129600, "timeout": 2592000}
+
+
+FINDING = (ROOT / "docs" / "finding-jobs.md").read_text("utf-8")
+
+
+def test_what_the_page_on_finding_jobs_shows_is_so(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(_script(FINDING, "shop.py"))
+    printed = run(tmp_path, "shop.py").strip()
+    assert f"It prints `{printed}`" in FINDING
+    sessions = re.findall(r"\$ gigq (.*)\n((?:[^$`].*\n)*)", FINDING)
+    assert len(sessions) == 3
+    job = json.loads(terminal.gigq("--db", "jobs.db", "list", "--tag", "money", "--json", cwd=tmp_path).out)[
+        0
+    ]
+    told = terminal.gigq(*sessions[2][0].replace("JOB", job["id"]).split(), cwd=tmp_path)
+    assert told.out == sessions[2][1]
+    for _ in range(2):
+        assert terminal.gigq("--db", "jobs.db", "worker", "--once", cwd=tmp_path).code == 0
+    found = terminal.gigq(*sessions[0][0].split(), cwd=tmp_path).out
+    assert "error: ...or: the card of Ada was declined" in found
+    assert job["id"] in found

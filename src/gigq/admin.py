@@ -17,7 +17,7 @@ from gigq.queue import JobQueue
 from gigq.status import TERMINAL
 from gigq.store import inspection, migrations
 from gigq.store.connections import Durability
-from gigq.worker.chores.rescue import is_dead
+from gigq.store.workers import is_dead
 from gigq.worker.waker import Waker
 
 _ENDS = frozenset(status.value for status in TERMINAL)
@@ -258,18 +258,21 @@ class WorkerSeen(NamedTuple):
     host: str
     started_at: str
     running: int
+    queues: list[str] | None
+    """Those that it serves, ``"*"`` for the others; None for all."""
 
 
 def workers(queue: JobQueue) -> list[WorkerSeen]:
     """Living workers, and dead ones that nobody has cleaned up after yet."""
     store = queue._store
     seen = []
-    for row, started_at, running in inspection.workers(store):
+    for row, started_at, running, queues in inspection.workers(store):
         try:
             alive = not is_dead(row, store.engine.sidecar)
         except StoreError:
             alive = None
-        seen.append(WorkerSeen(row.worker_id, alive, row.pid, row.host, to_iso(started_at), running))
+        since = to_iso(started_at)
+        seen.append(WorkerSeen(row.worker_id, alive, row.pid, row.host, since, running, queues))
     return seen
 
 
@@ -277,12 +280,16 @@ def info(queue: JobQueue) -> dict[str, Any]:
     """What is in a queue's file; times ISO 8601 in UTC, sizes in bytes."""
     store = queue._store
     first, last = inspection.first_and_last(store)
+    room = store.room()
     return {
         "path": queue.db_path,
         "schema_version": inspection.state(store).version,
         "journal_mode": inspection.journal_mode(store),
         "size": file_size(queue.db_path),
         "wal_size": file_size(f"{queue.db_path}-wal"),
+        "free_size": room.free * room.page_size,
+        "gives_back": room.gives_back,
+        "retention": queue.retention(),
         "jobs": queue.stats(),
         "first_created": first and to_iso(first),
         "last_created": last and to_iso(last),
@@ -330,6 +337,24 @@ def backup(queue: JobQueue, target: str, *, force: bool = False) -> int:
         raise Refused(
             f"{target}: cannot be written: {error.strerror}. Check the folder and its permissions."
         ) from error
+
+
+def vacuum(path: str, durability: Durability = "full") -> tuple[int, int]:
+    """Write a queue's file anew without its free pages; from then on it gives back what is freed. Bytes before and after.
+
+    Raises:
+        StoreMissing: there is no such file.
+        StoreError: it cannot be written, others are busy for too long, or there is no room for the copy.
+    """
+    if not Path(path).exists():
+        raise no_file(path)
+    queue = JobQueue(path, durability=durability)
+    try:
+        before = file_size(queue.db_path)
+        queue._store.compact()
+        return before, file_size(queue.db_path)
+    finally:
+        queue.close()
 
 
 class Migrated(NamedTuple):

@@ -51,7 +51,8 @@ class QueueControls:
                 f"reason: printable text of at most {_LONGEST_REASON} characters is needed, not {reason!r:.100}"
             )
         paused = self._store.pause(name, reason, self.clock.now())
-        log.paused(name, reason)
+        if paused:
+            log.paused(name, reason)
         return paused
 
     def resume(self, name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gigq import ids, queues, timing
+from gigq import ids, labels, queues, timing
 from gigq import retry as retrying
 from gigq.callables import bare
 from gigq.clock import SYSTEM, is_seconds, to_iso
@@ -46,6 +46,8 @@ class Job:
         deadline: timing.Duration | timing.Moment | None = None,
         unique_key: str | None = None,
         unique: Unique | bool | None = None,
+        tags: Iterable[str] | None = None,
+        metadata: dict[str, Any] | None = None,
     ) -> None:
         """
         Initialize a new job.
@@ -80,6 +82,8 @@ class Job:
                 again; its status is timeout.
             unique_key: While a job with this text is pending or running, there is no other.
             unique: True for a key made from the function and the params; a :class:`Unique` says more.
+            tags: Texts to find it by (:meth:`JobQueue.list_jobs`), at most 32 of at most 100 characters.
+            metadata: What else is to be known of it, at most 16,000 bytes of JSON. The function does not get it.
 
         Raises:
             InvalidJob: naming the argument that cannot be accepted.
@@ -107,6 +111,8 @@ class Job:
         self.deadline = deadline
         self.unique_key = unique_key
         self.unique = unique
+        self.tags = tags
+        self.metadata = metadata
         self.created_at = to_iso(SYSTEM.now())
         self.check()
 
@@ -138,7 +144,15 @@ class Job:
                 f"{self._named}on_parent_failure: one of {', '.join(PARENT_POLICIES)}, not {self.on_parent_failure!r}"
             )
         if self.unique is not None or self.unique_key is not None:
-            declared(self.unique, self.unique_key, self._named)
+            declared(self)
+        if self.tags is not None or self.metadata is not None:
+            self._check_labels()
+
+    def _check_labels(self) -> None:
+        try:
+            labels.stored(self.tags, self.metadata)
+        except InvalidJob as error:
+            raise type(error)(f"{self._named}{error}") from error
 
     def _check_text(self) -> None:
         if self._is_plain_text():

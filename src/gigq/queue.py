@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, log, posting
-from gigq.clock import SYSTEM, Clock, to_iso
+from gigq import callables, codec, explain, finding, log, posting
+from gigq.clock import SYSTEM, Clock
 from gigq.controls import QueueControls, by_status
 from gigq.errors import InvalidJob
+from gigq.finding import Finding
 from gigq.job import Job
+from gigq.retention import Keeping
 from gigq.scheduling import Scheduling
 from gigq.status import JobStatus
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from gigq.store.rows import NewJob
 
 
-class JobQueue(QueueControls, Scheduling):
+class JobQueue(QueueControls, Scheduling, Finding, Keeping):
     """
     Manages a queue of jobs using SQLite as a backend.
 
@@ -190,7 +192,19 @@ class JobQueue(QueueControls, Scheduling):
         for execution in executions:
             execution["result"] = codec.decode(execution["result"])
             execution["output"] = "".join(output.get(execution["run"], ()))
-        return {"exists": True, **_shown(record), "executions": executions}
+        return {"exists": True, **finding.shown(record), "executions": executions}
+
+    def explain(self, job_id: str) -> explain.Explanation:
+        """
+        Say why a job is not running, or how it ended, and what to do about it.
+
+        Args:
+            job_id: The ID of the job.
+
+        Returns:
+            Sentences (``str()`` has all of them) and the facts behind them; an unknown job is explained too.
+        """
+        return explain.explain(job_id, self._store.explained(job_id), self.clock.now(), self._name)
 
     def get_result(self, job_id: str) -> Any | None:
         """
@@ -205,24 +219,6 @@ class JobQueue(QueueControls, Scheduling):
             raise KeyError(f"Job {job_id} is not in {self._name}")
         status, text = found
         return codec.decode(text) if status == JobStatus.COMPLETED.value else None
-
-    def list_jobs(self, status: JobStatus | str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-        """
-        List jobs in the queue, optionally filtered by status.
-
-        Args:
-            status: Filter jobs by this status.
-            limit: Maximum number of jobs to return.
-
-        Returns:
-            A list of job dictionaries, newest first.
-
-        Raises:
-            ValueError: There is no such status, or the limit is negative.
-        """
-        if not isinstance(limit, int) or limit < 0:
-            raise InvalidJob(f"limit: a whole number from 0 up, not {limit!r}")
-        return [_shown(record) for record in self._store.records(_known_status(status), limit)]
 
     def stats(self) -> dict[str, int]:
         """
@@ -335,29 +331,3 @@ def _known_durability(durability: Durability) -> Durability:
     if durability not in ("full", "normal"):
         raise InvalidJob(f"durability: 'full' or 'normal', not {durability!r}")
     return durability
-
-
-def _known_status(status: JobStatus | str | None) -> str | None:
-    if status is None or isinstance(status, JobStatus):
-        return status.value if status else None
-    try:
-        return JobStatus(status).value
-    except ValueError:
-        valid = ", ".join(known.value for known in JobStatus)
-        raise InvalidJob(f"status: {status!r} is none of {valid}") from None
-
-
-def _shown(record: dict[str, Any]) -> dict[str, Any]:
-    """A row of the view ``jobs`` as callers see it."""
-    del record["seq"]
-    record["params"] = codec.decode(record["params"])
-    record["dependencies"] = codec.decode(record["dependencies"])
-    record["result"] = codec.decode(record["result"])
-    record["retry"] = codec.decode(record["retry"])
-    if record["progress"] is not None:
-        run, done, total, message, at = codec.decode(record["progress"])
-        told = {"run": run, "done": done, "total": total, "message": message, "updated_at": to_iso(at)}
-        record["progress"] = told
-    if record["pass_parent_results"] is not None:
-        record["pass_parent_results"] = bool(record["pass_parent_results"])
-    return record

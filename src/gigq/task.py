@@ -35,7 +35,11 @@ _OPTIONS = (
     "deadline",
     "unique_key",
     "unique",
+    "tags",
+    "metadata",
 )
+_INSTEAD = {"retry": "retry_delay", "retry_delay": "retry"}
+"""Options of which a job has one or the other."""
 _SCHEDULE = ("cron", "every", "timezone", "misfire", "catch_up", "overlap", "start", "end")
 
 
@@ -116,6 +120,13 @@ class TaskWrapper(Generic[P, R]):
         """
         return TaskWrapper(self.__wrapped__, **{**self._options, **options})
 
+    def with_options(self, params: dict[str, Any], options: dict[str, Any]) -> Job:
+        """A job of this task in which ``options`` stand in place of what it declares."""
+        kept = {
+            option: value for option, value in self._options.items() if _INSTEAD.get(option) not in options
+        }
+        return Job(function=self.__wrapped__, params=params, **{**kept, **options})
+
     def __repr__(self) -> str:
         return f"<task {self.__module__}.{self.__qualname__}>"
 
@@ -141,8 +152,8 @@ def task(
             return x * 2
 
     Job options (priority, max_attempts, timeout, description, name, retry_delay, retry, retry_on, fail_on,
-    on_parent_failure, max_crashes, pass_parent_results, queue, run_at, delay, expires, deadline, unique_key, unique)
-    are fixed at decoration time. Use .submit(queue, **params) to enqueue.
+    on_parent_failure, max_crashes, pass_parent_results, queue, run_at, delay, expires, deadline, unique_key, unique,
+    tags, metadata) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
 
     ``cron`` or ``every``, with ``timezone``, ``misfire``, ``catch_up``, ``overlap``, ``start`` and ``end``, declare a
     schedule. It is stored by ``queue.schedule(my_job)``, or by ``gigq worker --import`` of its module.

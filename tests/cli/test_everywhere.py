@@ -57,6 +57,8 @@ def test_these_are_the_commands_of_this_version() -> None:
             "wait",
             "logs",
             "doctor",
+            "explain",
+            "retain",
         ),
         *(
             "schedule",
@@ -66,9 +68,9 @@ def test_these_are_the_commands_of_this_version() -> None:
             "schedule pause",
             "schedule resume",
         ),
-        *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
         *("schedule run", "schedule remove", "schedule backfill"),
-        *("db", "db info", "db check", "db backup", "db migrate", "completion"),
+        *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
+        *("db", "db info", "db check", "db backup", "db migrate", "db vacuum", "completion"),
     }
 
 

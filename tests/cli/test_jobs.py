@@ -243,7 +243,7 @@ def test_a_limit_cuts_the_list_and_says_so_on_stderr(gigq: Gigq, make_job: MakeJ
     ids = [make_job() for _ in range(3)]
     answer = gigq("list", "--limit", "2")
     assert [job_id for job_id in ids if job_id in answer.out] == ids[1:]
-    assert answer.err == "These are the newest 2; --limit shows more.\n"
+    assert answer.err == "These are the newest 2; --limit shows more, --before @2 those after them.\n"
     assert gigq("list", "--limit", "3").err == ""
     assert gigq("list", "--limit", "0").out == "No jobs found.\n"
     assert gigq("list", "--limit", "-1").code == 2

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from processes import PATIENCE, in_a_thread, wait_until
+from stores import Kind
 
 from gigq import Job, JobQueue, Worker
 
@@ -56,3 +57,10 @@ class _Ways:
 @pytest.fixture(params=["process_one", "seams", "threads", "processes"])
 def run(request: pytest.FixtureRequest, db: str) -> Run:
     return _Ways(request.param, JobQueue(db, durability="normal"))
+
+
+@pytest.fixture(params=["file", "memory"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """What a file was migrated from is the business of tests/store."""
+    made: Kind = request.param
+    return made

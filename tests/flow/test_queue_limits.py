@@ -80,7 +80,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(STEPS)
 def test_a_claim_gets_all_that_it_may_and_nothing_else(steps: list[tuple[str, Any, Any]]) -> None:
     """Against a plain model: which are open, how many run, what is ready."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from clocks import TurnedClock
 from processes import at_work, wait_until
 from stores import Hands, new_job
 
-from gigq import InvalidJob, Job, JobQueue, Worker, task
+from gigq import InvalidJob, Job, JobQueue, Worker, admin, task
 from gigq.clock import SYSTEM, to_iso
 from gigq.queues import Serving
 from gigq.store import claiming
@@ -162,6 +163,17 @@ def test_a_claim_among_queues_looks_at_few_jobs_of_each(
     assert [lease.id for lease in leases] == [f"{n}" for n in range(99, 89, -1)]
 
 
+@pytest.mark.parametrize(
+    ("queues", "shown"), [(None, None), (["*"], None), (["mail", "*"], ["mail", "*"]), ({"a": 2}, ["a"])]
+)
+def test_an_operator_sees_which_queues_a_worker_serves(
+    queue: JobQueue, make_worker: MakeWorker, queues: Any, shown: list[str] | None
+) -> None:
+    make_worker(queue, queues=queues)._desk.seat()
+    [seen] = admin.workers(queue)
+    assert seen.queues == shown
+
+
 # -- paused --------------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +256,33 @@ def test_a_worker_asleep_hears_that_a_queue_is_resumed(queue: JobQueue, make_wor
         assert counted(queue, "mail") == {"pending": 1, "total": 1}
         queue.resume("mail")
         wait_until(lambda: counted(queue, "mail") == {"completed": 1, "total": 1}, "the job has run")
+
+
+def test_jobs_that_may_not_start_cost_an_idle_worker_no_write_and_no_rest(
+    queue: JobQueue, make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.clock = SYSTEM
+    queue.pause("paused")
+    queue.limit("full", 1)
+    fill(queue, *["paused", "full", "others'", "full"] * 3)
+    queue._store.exchange([], Claim(1, 1, Serving(["full"])), SYSTEM.now())
+    written, turns = [], 0
+    monkeypatch.setattr(type(queue._store), "exchange", lambda *_, **__: written.append("an exchange"))
+
+    def count(_: bool) -> None:
+        nonlocal turns
+        turns += 1
+
+    worker = make_worker(queue, polling_interval=3600, queues=["paused", "full"])
+    worker.on_turn = count
+    with at_work(worker):
+        wait_until(lambda: worker._loop and not worker._loop._lanes.looks(), "it has looked")
+        for _ in range(3):
+            fill(queue, "paused", "full")
+        before = turns
+        threading.Event().wait(0.3)
+        assert turns - before < 30
+    assert written == []
 
 
 def test_a_pause_takes_back_what_a_worker_has_not_started(

@@ -52,6 +52,8 @@ OURS = {
     "schedule",
     "tick",
     "unique_key",
+    "tags",
+    "metadata",
 }
 EXECUTION = {"id", "job_id", "worker_id", "status", "started_at", "completed_at", "result", "error"}
 

@@ -65,6 +65,8 @@ PLANS = {
     "insert_jobs": "",
     "insert_params": "",
     "insert_edges": "",
+    "insert_annotations": "",
+    "insert_tags": "",
     "recount": "e:key job:key p:key u:key",
     "doomed": "e:key k:key p:key sort:GROUP BY",
     "any_edge": "dependency:scan",
@@ -97,19 +99,35 @@ PLANS = {
     "is_reviving": "unfinished:key",
     "status_of": "job:key",
     "find": "job:sqlite_autoindex_job_1",
-    "record": "e:key j:sqlite_autoindex_job_1 p:key q:key w:key x:key",
+    "record": "e:key j:sqlite_autoindex_job_1 n:key p:key q:key w:key x:key",
+    "explained": "counts:key e:key job:sqlite_autoindex_job_1 p:key q:key r:job_ready s:key u:key w:key w:worker_area x:key",
     "executions": "e:key j:sqlite_autoindex_job_1 sort:ORDER BY w:key",
     "result": "job:sqlite_autoindex_job_1",
-    "list_all": "e:key j:scan p:key q:key w:key x:key",
-    "list_status": "e:key j:job_status p:key q:key w:key x:key",
+    "list_all": "e:key j:key m:key n:key p:key q:key s:key w:key x:key",
+    "list_status": "e:key j:job_status m:key n:key p:key q:key s:key w:key x:key",
+    "list_queue": "e:key j:job_queue m:key n:key p:key q:key s:key w:key x:key",
+    "list_tag": "e:key j:key m:key n:key p:key q:key s:key t:key w:key x:key",
+    "floor_all": "job:key",
+    "floor_status": "job:job_status",
+    "floor_queue": "job:job_queue",
+    "floor_tag": "tag:key",
+    "counted": "counts:scan",
     "stats": "counts:scan sort:GROUP BY",
     "ids_beginning": "job:sqlite_autoindex_job_1",
     "clear_candidates": "c:key e:dependency_parent j:job_status u:scan",
     "clear_choose": "c:key e:dependency_parent j:key u:scan",
-    "clear_keep_id": "dependency:dependency_parent job:key",
+    "clear_keep_id": "dependency:dependency_parent dependency:key job:key",
     "clear_edges": "dependency:key",
+    "retain": "",
+    "retain_for_ever": "retention:key",
+    "retention": "retention:scan",
+    "sweep": "c:key e:dependency_parent j:job_status u:scan",
+    "give_back": "",
+    "space": "",
     "clear_executions": "execution:key",
     "clear_params": "params:key",
+    "clear_tags": "n:key tag:key",
+    "clear_annotations": "annotation:key",
     "clear_jobs": "job:key",
     "parents_of": "e:key p:key sort:ORDER BY",
     "parents_size": "e:key p:key sort:GROUP BY",
@@ -175,8 +193,8 @@ AT_LEISURE = frozenset(
 
 LARGE = ("job", "params", "execution", "dependency")
 _questions = itertools.count()
-READS_ONE_ROW = frozenset({"any_edge", "list_all"})
-"""EXISTS stops at the first row, and a list in the order of the key at its limit."""
+READS_ONE_ROW = frozenset({"any_edge"})
+"""EXISTS stops at the first row."""
 
 
 def texts() -> dict[str, str]:
@@ -277,6 +295,8 @@ def test_the_plan_is_the_one_that_was_meant(connection: sqlite3.Connection, name
         "promote",
         "list_all",
         "list_status",
+        "list_queue",
+        "list_tag",
         "children",
         "schedules_due",
         "schedule_list",

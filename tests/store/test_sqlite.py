@@ -238,7 +238,7 @@ def test_a_reader_leaves_no_statement_open(hands: Hands) -> None:
     """An unfinished SELECT would keep the WAL from being used anew."""
     hands.submit(*[f"{number}" for number in range(50)])
     hands.store.peek()
-    hands.store.records(None, 5)
+    hands.listed(None, 5)
     hands.store.record("1")
     hands.store.stats()
     hands.store.result("1")

@@ -26,12 +26,15 @@ from gigq.errors import DuplicateJob, UnknownParent
 from gigq.lease import Lease
 from gigq.status import End
 from gigq.store import graph
+from gigq.timing import Times
 
 ENDS: st.SearchStrategy[End] = st.sampled_from(
     ["returned", "returned", "raised", "timeout", "died", "stopped", "unstarted", "unavailable"]
 )
 POLICIES = st.sampled_from(["cancel", "run", "run", "wait"])
 FEW = st.integers(0, 3)
+SELDOM = st.sampled_from([None, None, None, 1, 2, 3, 5, 9])
+"""Seconds."""
 
 
 class Machine(RuleBasedStateMachine):
@@ -81,12 +84,19 @@ class Machine(RuleBasedStateMachine):
                     max_attempts=data.draw(st.integers(1, 3)),
                     max_crashes=data.draw(st.integers(1, 3)),
                     retry_delay=data.draw(FEW) * SECOND,
+                    due_at=self.later(data.draw(SELDOM)),
+                    expires_at=self.later(data.draw(SELDOM)),
+                    deadline_at=self.later(deadline := data.draw(SELDOM)),
+                    deadline=deadline and deadline * SECOND,
                 )
             )
         order = data.draw(st.permutations(jobs))
-        self.hands.submit(*[declared(job) for job in order])
+        self.hands.submit(*[declared(job, self.model.ends_at(job)) for job in order])
         self.model.submit(order)
         self.model.spread(self.clock.now())
+
+    def later(self, seconds: int | None) -> int | None:
+        return None if seconds is None else self.clock.now() + seconds * SECOND
 
     @precondition(lambda self: self.model.jobs)
     @rule(data=st.data())
@@ -110,7 +120,7 @@ class Machine(RuleBasedStateMachine):
         ended = sorted(job.id for job in self.model.jobs.values() if job.status in BAD)
         job_id = data.draw(st.sampled_from(ended if likely and ended else sorted(self.model.jobs)))
         self.hands.finish()
-        assert (self.hands.requeue(job_id) is None) == self.model.requeue(job_id)
+        assert (self.hands.requeue(job_id) is None) == self.model.requeue(job_id, self.clock.now())
 
     @rule(ago=st.none() | FEW)
     def clear_completed(self, ago: int | None) -> None:
@@ -207,7 +217,7 @@ class Machine(RuleBasedStateMachine):
             assert set(self.hands.ready()) <= set(self.model.ready())
             return
         assert self.hands.ready() == self.model.ready()
-        shown = {record["id"]: record for record in self.hands.store.records(None, 10_000)}
+        shown = {record["id"]: record for record in self.hands.listed(None, 10_000)}
         assert {job_id: facts_shown(record) for job_id, record in shown.items()} == {
             job.id: self.facts(job) for job in self.model.jobs.values()
         }
@@ -220,6 +230,7 @@ class Machine(RuleBasedStateMachine):
         )
         peek = self.hands.store.peek()
         dues = [job.due_at for job in self.model.jobs.values() if job.due_at is not None]
+        dues += [end for job in self.model.jobs.values() if (end := self.model.ends_at(job)) is not None]
         assert (peek.ready, peek.next_due) == (bool(self.model.ready()), min(dues, default=None))
 
     def facts(self, job: ModelJob) -> tuple[Any, ...]:
@@ -234,8 +245,8 @@ class Machine(RuleBasedStateMachine):
         )
 
 
-def declared(job: ModelJob) -> Any:
-    return new_job(
+def declared(job: ModelJob, ends_at: int | None) -> Any:
+    made = new_job(
         job.id,
         job.parents,
         priority=job.priority,
@@ -244,6 +255,8 @@ def declared(job: ModelJob) -> Any:
         max_crashes=job.max_crashes,
         retry_delay=job.retry_delay / SECOND,
     )
+    made.times = Times(job.due_at, job.expires_at, job.deadline_at, job.deadline, ends_at)
+    return made
 
 
 def history(job: ModelJob) -> list[tuple[str, str]]:

@@ -186,11 +186,11 @@ def test_lists_are_newest_first_and_as_long_as_asked_for(hands: Hands) -> None:
     hands.submit(*"abcde")
     hands.run("a")
     hands.run("b")
-    assert [row["id"] for row in hands.store.records(None, 3)] == ["e", "d", "c"]
-    assert [row["id"] for row in hands.store.records("pending", 2)] == ["e", "d"]
-    assert [row["id"] for row in hands.store.records("completed", 9)] == ["b", "a"]
-    assert hands.store.records("failed", 9) == []
-    assert hands.store.records(None, 0) == []
+    assert [row["id"] for row in hands.listed(None, 3)] == ["e", "d", "c"]
+    assert [row["id"] for row in hands.listed("pending", 2)] == ["e", "d"]
+    assert [row["id"] for row in hands.listed("completed", 9)] == ["b", "a"]
+    assert hands.listed("failed", 9) == []
+    assert hands.listed(None, 0) == []
 
 
 def test_ids_are_found_by_their_beginning_or_their_end(hands: Hands) -> None:

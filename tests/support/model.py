@@ -21,6 +21,10 @@ class ModelJob:
     max_crashes: int
     retry_delay: int
     """Microseconds."""
+    expires_at: int | None = None
+    deadline: int | None = None
+    """Microseconds from its submission, or its requeue."""
+    deadline_at: int | None = None
     status: str = "pending"
     attempts: int = 0
     crashes: int = 0
@@ -82,7 +86,21 @@ class Model:
             job.seq = self._seq
             self.jobs[job.id] = job
 
+    def ends_at(self, job: ModelJob) -> int | None:
+        """When it is over if it is still pending."""
+        ends = [end for end in (job.expires_at, job.deadline_at) if end is not None]
+        return min(ends, default=None) if job.status == "pending" else None
+
+    def expire(self, now: int) -> None:
+        """End what is over while it is pending, and what that cancels."""
+        for job in self.jobs.values():
+            ends_at = self.ends_at(job)
+            if ends_at is not None and ends_at <= now:
+                self._end(job, "cancelled" if ends_at == job.expires_at else "timeout", now)
+        self.spread(now)
+
     def promote(self, now: int) -> None:
+        self.expire(now)
         for job in self.jobs.values():
             if job.due_at is not None and job.due_at <= now:
                 job.due_at = None
@@ -106,7 +124,8 @@ class Model:
                 self._end(job, "completed", now)
             case "raised" | "timeout":
                 job.attempts += 1
-                if job.attempts >= job.max_attempts:
+                too_late = job.deadline_at is not None and now + job.retry_delay >= job.deadline_at
+                if job.attempts >= job.max_attempts or too_late:
                     self._end(job, "failed" if end == "raised" else "timeout", now)
                 else:
                     job.status = "pending"
@@ -145,18 +164,18 @@ class Model:
         self.spread(now)
         return True
 
-    def requeue(self, job_id: str) -> bool:
+    def requeue(self, job_id: str, now: int) -> bool:
         job = self.jobs.get(job_id)
         if job is None or job.status not in BAD or self.is_doomed(job):
             return False
-        self._start_anew(job)
+        self._start_anew(job, now)
         while back := [
             job
             for job in self.jobs.values()
             if job.status == "cancelled" and job.for_a_parent and not self.is_doomed(job)
         ]:
             for child in back:
-                self._start_anew(child)
+                self._start_anew(child, now)
         return True
 
     def clear(self, before: int | None) -> int:
@@ -196,7 +215,9 @@ class Model:
         job.for_a_parent = False
 
     @staticmethod
-    def _start_anew(job: ModelJob) -> None:
+    def _start_anew(job: ModelJob, now: int) -> None:
+        job.expires_at = None
+        job.deadline_at = None if job.deadline is None else now + job.deadline
         job.status = "pending"
         job.attempts = job.crashes = 0
         job.due_at = job.held_since = job.ended_at = None

@@ -14,6 +14,7 @@ from gigq.queues import Serving
 from gigq.status import End
 from gigq.store import Store, open_file, open_memory
 from gigq.store.claiming import Claim
+from gigq.store.listing import Wanted
 from gigq.store.rows import Exchanged, NewJob, Settlement
 from gigq.worker import settling
 
@@ -185,6 +186,9 @@ class Hands:
         )
         return [row[0] for row in rows]
 
+    def listed(self, status: str | None, limit: int) -> list[dict[str, Any]]:
+        return self.store.find(Wanted(status), limit).records
+
     def finish(self) -> None:
         self.store.finish(self.clock.now())
 
@@ -214,7 +218,11 @@ _RULES = {
             AND NOT (SELECT runs_dropped FROM job AS j WHERE j.seq = e.job)
     """,
     "marks are on pending jobs only": """
-        SELECT id FROM job WHERE status != 'pending' AND (due_at IS NOT NULL OR held_by IS NOT NULL)
+        SELECT id FROM job WHERE status != 'pending' AND (due_at IS NOT NULL OR held_by IS NOT NULL OR ends_at IS NOT NULL)
+    """,
+    "a pending job is over at the earlier of its ends": """
+        SELECT id FROM job WHERE status = 'pending' AND ends_at IS NOT
+            min(coalesce(expires_at, deadline_at), coalesce(deadline_at, expires_at))
     """,
     "each job has its params, and nobody else": """
         SELECT seq FROM job WHERE seq NOT IN (SELECT seq FROM params)

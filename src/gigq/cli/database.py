@@ -41,6 +41,8 @@ def _show(found: dict[str, Any]) -> None:
             ("Schema", f"version {found['schema_version']}"),
             ("Journal", found["journal_mode"]),
             ("Size", f"{output.size(found['size'])}, and {output.size(found['wal_size'])} of journal (WAL)"),
+            *_free(found),
+            *_kept(found),
             ("Jobs", f"{found['jobs']['total']:,}{f' ({counts})' if counts else ''}"),
             ("First created", output.time(found["first_created"])),
             ("Last created", output.time(found["last_created"])),
@@ -48,6 +50,22 @@ def _show(found: dict[str, Any]) -> None:
             *(("Worker", _worker(worker)) for worker in found["workers"]),
         ]
     )
+
+
+def _free(found: dict[str, Any]) -> list[tuple[str, str]]:
+    if not found["free_size"]:
+        return []
+    how = "" if found["gives_back"] else "; 'gigq db vacuum' gives it back"
+    return [("Free within", f"{output.size(found['free_size'])}{how}")]
+
+
+def _kept(found: dict[str, Any]) -> list[tuple[str, str]]:
+    from gigq import retention
+
+    kept = [
+        f"{status} {retention.text(age)}" for status, age in found["retention"].items() if age is not None
+    ]
+    return [("Kept for", ", ".join(kept))] if kept else []
 
 
 def _worker(worker: dict[str, Any]) -> str:
@@ -99,6 +117,25 @@ def backup(settings: Settings, target: str, force: bool) -> int:
         output.as_json({"path": target, "size": size})
     else:
         output.say(f"Backed up to {output.one_line(target)} ({output.size(size)}).")
+    return exits.OK
+
+
+@db.command("vacuum")
+@pass_settings
+def vacuum(settings: Settings) -> int:
+    """Make the file as small as it can be.
+
+    Writes it anew, which needs room for a second copy; whoever wants to write waits meanwhile (100 MB take about two seconds).
+    From then on the file gives back by itself what cleared jobs leave free.
+    """
+    from gigq import admin
+
+    before, after = admin.vacuum(settings.path, settings.durability)
+    if settings.json:
+        output.as_json({"path": settings.path, "before": before, "after": after})
+    else:
+        path = output.one_line(settings.path)
+        output.say(f"{path} takes {output.size(after)} now; it took {output.size(before)}.")
     return exits.OK
 
 

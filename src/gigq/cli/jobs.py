@@ -10,6 +10,7 @@ import click
 from gigq.cli import exits, output
 from gigq.cli.options import Command, Settings, pass_settings
 from gigq.log import harmless
+from gigq.queues import DEFAULT
 from gigq.status import JobStatus
 
 if TYPE_CHECKING:
@@ -79,13 +80,14 @@ def _show(found: dict[str, Any]) -> None:
     pairs = [
         ("Job", f"{found['name']} ({found['id']})"),
         ("Status", found["status"]),
-        ("Queue", found["queue"]),
         ("Created", output.time(found["created_at"])),
         ("Updated", output.time(found["updated_at"])),
         ("Started", output.time(found["started_at"])),
         ("Completed", output.time(found["completed_at"])),
         ("Attempts", f"{found['attempts']} / {found['max_attempts']}"),
     ]
+    if found["queue"] != DEFAULT:
+        pairs.append(("Queue", found["queue"]))
     if policy := _policy(found):
         pairs.append(("Retry", policy))
     if found["status"] == JobStatus.PENDING.value and found["retry_after"] and found["executions"]:
@@ -93,6 +95,9 @@ def _show(found: dict[str, Any]) -> None:
     pairs += [(word, output.time(found[key])) for word, key in _TIMES.items() if found[key]]
     if found["schedule"]:
         pairs.append(("Schedule", f"{found['schedule']}, for {output.time(found['tick'])}"))
+    if found["tags"]:
+        pairs.append(("Tags", ", ".join(found["tags"])))
+    pairs += [(f"Metadata {key}", str(value)) for key, value in found["metadata"].items()]
     if found["worker_id"]:
         pairs.append(("Worker", found["worker_id"]))
     if found["progress"]:
@@ -132,32 +137,70 @@ def _show_values(value: Any) -> None:
 @click.command("list", cls=Command)
 @click.option("--status", "wanted", type=click.Choice(STATUSES), help="Only those.")
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="How many at most.")
+@click.option("--queue", metavar="NAME", help="Only those in this queue.")
+@click.option("--task", metavar="MODULE.FUNCTION", help="Only those that run this function.")
+@click.option("--tag", help="Only those with this tag.")
+@click.option(
+    "--search",
+    metavar="TEXT",
+    help="Only those with this text in their id, name, parameters, error, tags, ...",
+)
+@click.option("--before", metavar="JOB", help="Only those that were submitted before this one.")
 @pass_settings
-def list_(settings: Settings, wanted: str | None, limit: int) -> int:
+def list_(
+    settings: Settings,
+    /,
+    wanted: str | None,
+    limit: int,
+    search: str | None,
+    before: str | None,
+    **filters: str | None,
+) -> int:
     """List jobs, newest first."""
+    from gigq.finding import JobList
+
+    found = JobList()
     with settings.existing() as queue:
-        found = queue.list_jobs(status=wanted, limit=limit + 1) if queue is not None and limit else []
-    shown = found[:limit]
+        if queue is not None:
+            place = _place(settings, queue, before) if before else None
+            if before and place is None:
+                return exits.REFUSED
+            found = queue.list_jobs(wanted, limit, search=search, before=place, **filters)
     if settings.json:
-        output.as_json(shown)
-    elif not shown:
+        output.as_json(found)
+    elif not found:
         output.say("No jobs found.")
     else:
-        _draw(shown)
-    if len(found) > limit:
-        output.complain(f"These are the newest {limit}; --limit shows more.")
+        _draw(found, search)
+    if found.next and len(found) == limit:
+        output.complain(
+            f"These are the newest {limit}; --limit shows more, --before {found.next} those after them."
+        )
+    elif found.next:
+        output.complain(f"There may be older ones: go on with --before {found.next}")
     return exits.OK
 
 
-def _draw(jobs: list[dict[str, Any]]) -> None:
+def _place(settings: Settings, queue: JobQueue, text: str) -> str | None:
+    """Where to begin a list; None, and told, if there is no such job."""
+    from gigq.finding import cursor_number
+
+    return text if cursor_number(text) is not None else find(settings, queue, text)
+
+
+def _draw(jobs: list[dict[str, Any]], search: str | None) -> None:
+    from gigq.finding import excerpt
+
     rows = [_row(job) for job in jobs]
+    if search:
+        rows = [[*row, output.one_line(excerpt(job, search))] for row, job in zip(rows, jobs, strict=True)]
     ids, names = (max(len(row[place]) for row in rows) for place in (0, 1))
     if output.is_terminal() and shutil.get_terminal_size().columns < ids + _OTHERS + min(names, _NAME):
-        stacked = [[f"{row[0]}\n{row[1]}", row[2], row[3], f"{row[4]}\n{row[5]}"] for row in rows]
+        stacked = [["\n".join([*row[:2], *row[6:]]), row[2], row[3], f"{row[4]}\n{row[5]}"] for row in rows]
         head = ["ID\nName", "Status", "Priority", "Created\nUpdated"]
         output.table(head, stacked, numbers=[2], folds=0, widest=ids)
     else:
-        head = ["ID", "Name", "Status", "Priority", "Created", "Updated"]
+        head = ["ID", "Name", "Status", "Priority", "Created", "Updated", *(["Found"] if search else [])]
         output.table(head, rows, numbers=[3], folds=1)
 
 

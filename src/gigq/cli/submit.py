@@ -34,6 +34,16 @@ def _parameters(_context: click.Context, option: click.Parameter, given: tuple[s
     return params
 
 
+def _metadata(
+    context: click.Context, option: click.Parameter, given: tuple[str, ...]
+) -> dict[str, Any] | None:
+    return _parameters(context, option, given) or None
+
+
+def _tags(_context: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> list[str] | None:
+    return list(given) or None
+
+
 def _refuse(word: str) -> Any:
     raise ValueError(word)
 
@@ -65,7 +75,7 @@ _EPILOG = """\b
 Examples:
   gigq submit mymodule.fetch -p url=https://example.com
   gigq submit mymodule.report -p year=2026 -p 'tags=["a"]' --priority 5
-  gigq submit my.remind --queue mail --run-at 2026-12-24T18:00 --expires 3600
+  gigq submit mymodule.remind --queue mail --run-at 2026-12-24T18:00
 """
 
 
@@ -126,6 +136,14 @@ Examples:
     default=None,
     help="The same, with a key made from the function and its parameters.",
 )
+@click.option("--tag", "tags", multiple=True, callback=_tags, help="A tag to find it by, repeatable.")
+@click.option(
+    "--metadata",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_metadata,
+    help="What else is to be known of it, repeatable; values as with --param.",
+)
 @pass_settings
 def submit(settings: Settings, /, function: str, params: dict[str, Any], **options: Any) -> int:
     """Submit a function as a job.
@@ -170,10 +188,6 @@ def chosen(options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-_INSTEAD: dict[str, tuple[str, Any]] = {"retry": ("retry_delay", 0), "retry_delay": ("retry", None)}
-"""Flag -> what a @task may have declared in its place, and the value that takes it back."""
-
-
 def _tell_other(settings: Settings, job_id: str) -> None:
     """A job that was there already has the unique key."""
     if settings.json:
@@ -200,14 +214,9 @@ def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
     except InvalidJob as error:
         raise imports.CannotImport(str(error)) from None
     if isinstance(found, TaskWrapper):
-        job = found.to_job()
-        if job.unique is not None:  # the task says more than the flag can
+        if found.to_job().unique is not None:  # the task says more than the flag can
             given.pop("unique", None)
-        for field, value in given.items():
-            setattr(job, field, value)
-            other, nothing = _INSTEAD.get(field, (field, value))
-            if other not in given:
-                setattr(job, other, nothing)
+        job = found.with_options({}, given)
     else:
         job = Job(**{"name": getattr(found, "__name__", "job"), "function": found, **given})
     job.params = params

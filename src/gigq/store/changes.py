@@ -1,4 +1,4 @@
-"""What clients change: submit, cancel, requeue, clear."""
+"""What clients change: submit, cancel, requeue."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sqlite3
 
 from gigq.errors import StoreError
 from gigq.ids import sought
-from gigq.status import CLEARABLE, REPLACED
-from gigq.store import clearing, graph, hosts, joining, late_bell, submission, uniqueness
+from gigq.status import REPLACED
+from gigq.store import claiming, graph, hosts, joining, late_bell, submission, uniqueness
 from gigq.store.rows import NewJob, Parent
 from gigq.store.transaction import as_json
 from gigq.store.verbs import Verbs
@@ -106,33 +106,13 @@ class Changes(Verbs):
                 parent = tx.array("parents_of", Parent, jobs=as_json([seq]))
                 bad = [p.id for p in parent if p.status in ("failed", "timeout", "cancelled")]
                 return f"its parent {', '.join(bad)} ended badly; requeue that first"
+            claiming.expire_any(tx, now)
             replaced = graph.requeue(tx, [seq], now)
             if replaced:
                 return f"its unique key is taken: {REPLACED.format(replaced[seq])}"
             graph.revived(tx, seq, now)
         self.finish(now)
         return None
-
-    def clear(self, before: int | None, now: int) -> int:
-        """Remove completed and cancelled jobs, sparing what others still depend on; how many went."""
-        total = 0
-        while True:
-            gone = sum(self._clear_status(status.value, before, now) for status in sorted(CLEARABLE, key=str))
-            total += gone
-            if not gone:
-                return total
-
-    def _clear_status(self, status: str, before: int | None, now: int) -> int:
-        """One pass over a status, newest first, a piece at a time."""
-        gone, cursor = 0, clearing.FIRST
-        while True:
-            with self._reading() as tx:
-                candidates = clearing.candidates(tx, status, cursor, before, now)
-            if not candidates:
-                return gone
-            with self._writing() as tx:
-                gone += clearing.clear(tx, candidates, now)
-            cursor = candidates[-1]
 
     def finish(self, now: int) -> None:
         """Go on with graph work that was too large for one transaction, until none is left."""

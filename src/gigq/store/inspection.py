@@ -17,7 +17,7 @@ from gigq.store.base import Store
 from gigq.store.failures import translate
 from gigq.store.migrations import State
 from gigq.store.rows import WorkerRow
-from gigq.store.transaction import Transaction
+from gigq.store.transaction import Transaction, decode_array
 
 _SHOWN = 20
 """Jobs that a finding names, at most."""
@@ -29,6 +29,8 @@ class Seen(NamedTuple):
     row: WorkerRow
     started_at: int
     running: int
+    queues: list[str] | None
+    """Those that it serves, ``"*"`` for the others; None for all."""
 
 
 class Held(NamedTuple):
@@ -73,6 +75,7 @@ def workers(store: Store) -> list[Seen]:
             WorkerRow(**{field: row[field] for field in WorkerRow.__struct_fields__}),
             row["started_at"],
             row["running"],
+            None if row["queues"] is None else decode_array(str, row["queues"]),
         )
         for row in found
     ]

@@ -33,13 +33,6 @@ class Questions(Verbs):
             rows = tx.records("output_of", id=job_id, run=run, part=part, limit=limit)
             return [OutputPart(**row) for row in rows]
 
-    def records(self, status: str | None, limit: int) -> list[dict[str, Any]]:
-        """Jobs as the view shows them, newest first."""
-        with self._reading() as tx:
-            if status is None:
-                return tx.records("list_all", limit=limit)
-            return tx.records("list_status", status=status, limit=limit)
-
     def stats(self) -> dict[str, int]:
         """Status -> jobs in it; a status without jobs may be absent."""
         with self._reading() as tx:

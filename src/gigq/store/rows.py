@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
@@ -70,6 +70,7 @@ class NewUnique(Struct, gc=False):
     states: str
     """In which it keeps its key, with commas between them."""
     period: int | None
+    """Microseconds for which it keeps the key in any."""
     on_conflict: str
 
 
@@ -101,6 +102,8 @@ class NewJob(Struct, gc=False):
     unique: NewUnique | None = None
     retry: str | None = None
     times: Times = NO_TIMES
+    tags: Sequence[str] = ()
+    metadata: str | None = None
 
 
 class QueueRow(NamedTuple):

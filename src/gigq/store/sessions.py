@@ -121,6 +121,8 @@ class Writing(Session[T]):
         self._when_free = when_free
         self._ring = ring
         self._small = small
+        self.copy_back = False
+        """Whether the commit copies the WAL back, however small it is; the block may say so."""
         self._changes = 0
         self._then = then
         self._connection: sqlite3.Connection | None = None
@@ -145,7 +147,7 @@ class Writing(Session[T]):
         assert connection is not None  # noqa: S101 - opened
         engine.refuse_lost_gate()
         light = self._small and connection.total_changes - self._changes <= _FEW_ROWS
-        engine.commit(connection, light=light)
+        engine.commit(connection, light=light, copy_back=self.copy_back)
         # Into a file that was moved away all this succeeds: who asked for it must not take it for stored.
         engine.refuse_orphan()
         if self._then is not None:

@@ -240,7 +240,7 @@ class Sqlite:
         self.orphaned = True
         raise StoreReplaced(_REPLACED.format(self.path))
 
-    def commit(self, connection: sqlite3.Connection, *, light: bool = False) -> None:
+    def commit(self, connection: sqlite3.Connection, *, light: bool = False, copy_back: bool = False) -> None:
         """COMMIT, and copy the WAL back if it has become large; one that is light looks at that now and then.
 
         By SQLite itself, which alone knows how much of the file is in use: it writes over it from the start
@@ -254,7 +254,8 @@ class Sqlite:
         if not looks:
             patiently(connection.execute, self.patience, "COMMIT")
             return
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_LIGHT_CHECKPOINT_AT if light else _CHECKPOINT_AT}")
+        pages = 1 if copy_back else _LIGHT_CHECKPOINT_AT if light else _CHECKPOINT_AT
+        connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
         try:
             # With a rollback journal it waits for those who are just reading.
             patiently(connection.execute, self.patience, "COMMIT")

@@ -396,6 +396,17 @@ FROM json_each(:jobs) AS o CROSS JOIN kind ON kind.place = json_extract(o.value,
 -- Of jobs that were numbered from :base on.
 INSERT INTO params (seq, body) SELECT :base + key, value FROM json_each(:bodies)
 
+-- name: insert_annotations
+-- [seq, tags, metadata] each.
+INSERT INTO annotation (seq, tags, metadata)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:rows)
+
+-- name: insert_tags
+-- Of the same rows.
+INSERT INTO tag (tag, seq)
+SELECT t.value, json_extract(r.value, '$[0]') FROM json_each(:rows) AS r CROSS JOIN json_each(r.value, '$[1]') AS t
+WHERE json_type(r.value, '$[1]') = 'array'
+
 -- name: insert_edges
 INSERT INTO dependency (child, position, parent)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:rows)
@@ -564,17 +575,97 @@ SELECT seq, status FROM job WHERE id = :id
 -- name: record
 SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.id = :id
 
+-- name: explained
+-- All that says why a job is where it is, in one moment: its row; the parents that it waits for, [id, name, status,
+-- error]; how many ready jobs come before it, if it is ready; and the workers, as worker_list tells them.
+SELECT job.id, job.status, job.queue, job.parents_left, job.due_at, job.held_by, job.held_since, job.attempts, job.crashes,
+    job.runs, job.max_attempts, job.worker, job.function_module, job.function_name, job.updated_at, job.started_at,
+    job.completed_at, job.error,
+    (SELECT json_array(x.run, x.done, x.total, x.message, x.at) FROM progress AS x WHERE x.job = job.seq) AS progress,
+    (SELECT w.worker_id FROM worker AS w WHERE w.number = job.worker) AS worker_id,
+    (SELECT q.id FROM job AS q WHERE q.seq = job.cancelled_for) AS cancelled_for_id,
+    EXISTS (SELECT 1 FROM stop_request AS s WHERE s.job = job.seq AND s.execution = job.execution_id) AS asked_to_stop,
+    coalesce((SELECT n FROM counts WHERE queue = job.queue AND status = 'running'), 0) AS running,
+    CASE WHEN job.parents_left > 0 THEN (
+        SELECT json_group_array(json_array(id, name, status, error)) FROM (
+            SELECT p.id AS id, p.name AS name, p.status AS status, p.error AS error
+            FROM dependency AS e CROSS JOIN job AS p ON p.seq = e.parent
+            WHERE e.child = job.seq AND {edge_is_open} ORDER BY e.position LIMIT :limit
+        )
+    ) END AS open_parents,
+    CASE WHEN job.status = 'pending' AND job.parents_left = 0 AND job.due_at IS NULL AND job.held_by IS NULL THEN (
+        SELECT count(*) FROM (
+            SELECT 1 FROM job AS r INDEXED BY job_ready
+            WHERE r.queue = job.queue AND r.status = 'pending' AND r.parents_left = 0 AND r.due_at IS NULL
+                AND r.held_by IS NULL AND r.priority >= job.priority
+                AND (r.priority > job.priority OR r.seq < job.seq)
+            LIMIT :most
+        )
+    ) END AS ahead,
+    (SELECT json_group_array(json_array(w.number, w.worker_id, w.area, w.pid, w.birth, w.host, w.boot, w.sidecar))
+        FROM worker AS w WHERE w.area IS NOT NULL) AS workers
+FROM job WHERE job.id = :id
+
 -- name: executions
 SELECT * FROM main.job_executions WHERE job_id = :id ORDER BY run
 
 -- name: result
 SELECT status, result FROM job WHERE id = :id
 
+-- name: wanted
+-- fragment: the job (v) is one of those that were asked for; what is NULL makes no difference. A :search is found as a
+-- LIKE pattern; :search_json is how JSON spells it, where that differs.
+(:status IS NULL OR v.status = :status) AND (:queue IS NULL OR v.queue = :queue)
+    AND (:function IS NULL OR v.function_name = :function)
+    AND (:module IS NULL OR v.function_module = :module)
+    AND (:script IS NULL OR (SELECT s.script FROM job AS s WHERE s.seq = v.seq) = :script)
+    AND (:search IS NULL OR v.id LIKE :search ESCAPE '\' OR v.name LIKE :search ESCAPE '\'
+        OR v.description LIKE :search ESCAPE '\' OR v.error LIKE :search ESCAPE '\'
+        OR EXISTS (SELECT 1 FROM params AS m WHERE m.seq = v.seq
+            AND (m.body LIKE :search ESCAPE '\' OR m.body LIKE :search_json ESCAPE '\'))
+        OR v.tags LIKE :search ESCAPE '\' OR v.tags LIKE :search_json ESCAPE '\'
+        OR v.metadata LIKE :search ESCAPE '\' OR v.metadata LIKE :search_json ESCAPE '\')
+
 -- name: list_all
-SELECT v.*, {progress_of} FROM main.jobs AS v ORDER BY v.seq DESC LIMIT :limit
+-- Newest first, from before :cursor down to :floor; a list that has to look at many jobs does so a piece at a time.
+SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.seq < :cursor AND v.seq >= :floor AND {wanted}
+ORDER BY v.seq DESC LIMIT :limit
 
 -- name: list_status
-SELECT v.*, {progress_of} FROM main.jobs AS v WHERE v.status = :status ORDER BY v.seq DESC LIMIT :limit
+SELECT v.*, {progress_of} FROM main.jobs AS v
+WHERE v.status = :status AND v.seq < :cursor AND v.seq >= :floor AND {wanted}
+ORDER BY v.seq DESC LIMIT :limit
+
+-- name: list_queue
+-- Of a queue that is not 'default'.
+SELECT v.*, {progress_of} FROM main.jobs AS v
+WHERE v.queue = :queue AND v.queue != 'default' AND v.seq < :cursor AND v.seq >= :floor AND {wanted}
+ORDER BY v.seq DESC LIMIT :limit
+
+-- name: list_tag
+SELECT v.*, {progress_of} FROM tag AS t CROSS JOIN main.jobs AS v ON v.seq = t.seq
+WHERE t.tag = :tag AND t.seq < :cursor AND t.seq >= :floor AND {wanted}
+ORDER BY t.seq DESC LIMIT :limit
+
+-- name: floor_all
+-- The :most-th job before :cursor; none if there are fewer.
+SELECT seq FROM job WHERE seq < :cursor ORDER BY seq DESC LIMIT 1 OFFSET :most - 1
+
+-- name: floor_status
+SELECT seq FROM job INDEXED BY job_status WHERE status = :status AND seq < :cursor
+ORDER BY seq DESC LIMIT 1 OFFSET :most - 1
+
+-- name: floor_queue
+SELECT seq FROM job INDEXED BY job_queue WHERE queue = :queue AND queue != 'default' AND seq < :cursor
+ORDER BY seq DESC LIMIT 1 OFFSET :most - 1
+
+-- name: floor_tag
+SELECT seq FROM tag WHERE tag = :tag AND seq < :cursor ORDER BY seq DESC LIMIT 1 OFFSET :most - 1
+
+-- name: counted
+-- How many jobs of a status, of a queue, of both there are.
+SELECT coalesce(sum(n) FILTER (WHERE status = :status), 0), coalesce(sum(n) FILTER (WHERE queue = :queue), 0),
+    coalesce(sum(n) FILTER (WHERE status = :status AND queue = :queue), 0) FROM counts
 
 -- name: stats
 SELECT status, sum(n) FROM counts GROUP BY status
@@ -602,12 +693,43 @@ AND NOT (coalesce(j.unique_until, 0) > :now AND j.status != 'cancelled')
 -- name: clear_choose
 -- Those of the candidates that may still go.
 SELECT json_group_array(j.seq) FROM json_each(:jobs) AS c CROSS JOIN job AS j ON j.seq = c.value
-WHERE j.status IN ({clearable}) AND {unneeded}
+WHERE j.status = :status AND (:before IS NULL OR j.completed_at < :before) AND {unneeded}
 
 -- name: clear_keep_id
--- Children that completed keep the id of a parent that goes.
+-- Children, all of which have completed, keep the id of a parent that goes.
 UPDATE dependency SET parent_id = (SELECT id FROM job WHERE seq = dependency.parent), parent = NULL
-WHERE parent IN (SELECT value FROM json_each(:jobs))
+WHERE (child, position) IN (
+    SELECT child, position FROM dependency WHERE parent IN (SELECT value FROM json_each(:jobs)) LIMIT :limit
+)
+
+-- name: retain
+INSERT INTO retention (status, age) VALUES (:status, :age) ON CONFLICT (status) DO UPDATE SET age = excluded.age
+
+-- name: retain_for_ever
+DELETE FROM retention WHERE status = :status
+
+-- name: retention
+SELECT status, age FROM retention
+
+-- name: sweep
+-- A piece of a status, newest first: the jobs that ended before a moment and that nothing needs, when the first of the
+-- others has ended, the last job looked at, how many were looked at.
+SELECT json_group_array(seq) FILTER (WHERE may_go), min(completed_at) FILTER (WHERE NOT is_old), min(seq), count(*)
+FROM (
+    SELECT j.seq AS seq, j.completed_at AS completed_at, j.completed_at < :before AS is_old,
+        j.completed_at < :before AND {unneeded} AS may_go
+    FROM job AS j INDEXED BY job_status WHERE j.status = :status AND j.seq < :high AND j.seq >= :low
+    ORDER BY j.seq DESC LIMIT :limit
+)
+
+-- name: space
+-- Pages, those that are free, bytes in a page, and 2 if free ones can be given back one by one.
+SELECT c.page_count, f.freelist_count, s.page_size, a.auto_vacuum
+FROM pragma_page_count AS c, pragma_freelist_count AS f, pragma_page_size AS s, pragma_auto_vacuum AS a
+
+-- name: give_back
+-- One page: sqlite3 takes only one step of a statement whose rows have no columns.
+PRAGMA incremental_vacuum(1)
 
 -- name: clear_edges
 DELETE FROM dependency WHERE child IN (SELECT value FROM json_each(:jobs))
@@ -623,6 +745,15 @@ DELETE FROM progress WHERE job IN (SELECT value FROM json_each(:jobs))
 
 -- name: clear_params
 DELETE FROM params WHERE seq IN (SELECT value FROM json_each(:jobs))
+
+-- name: clear_tags
+DELETE FROM tag WHERE (tag, seq) IN (
+    SELECT t.value, n.seq FROM json_each(:jobs) AS c CROSS JOIN annotation AS n ON n.seq = c.value
+    CROSS JOIN json_each(n.tags) AS t
+)
+
+-- name: clear_annotations
+DELETE FROM annotation WHERE seq IN (SELECT value FROM json_each(:jobs))
 
 -- name: clear_jobs
 DELETE FROM job WHERE seq IN (SELECT value FROM json_each(:jobs))
@@ -804,7 +935,7 @@ SELECT (SELECT created_at FROM job ORDER BY seq LIMIT 1), (SELECT created_at FRO
 
 -- name: worker_list
 -- As live_workers, with when they came and how many runs they have under way.
-SELECT number, worker_id, area, pid, birth, host, boot, sidecar, started_at, (
+SELECT number, worker_id, area, pid, birth, host, boot, sidecar, started_at, queues, (
     SELECT count(*) FROM job AS j INDEXED BY job_status WHERE j.status = 'running' AND j.worker = w.number
 ) AS running
 FROM worker AS w WHERE area IS NOT NULL ORDER BY number

@@ -111,12 +111,11 @@ def columns(job: NewJob, now: int) -> tuple[object, ...]:
     unique = job.unique
     if unique is None:
         return ()
-    key, period = unique.key, unique.period
-    until = None if period is None or unique.on_conflict == "debounce" else now + period
-    return key, key, unique.states, until
+    until = None if unique.period is None else now + unique.period
+    return unique.key, unique.key, unique.states, until
 
 
-def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: int) -> None:
+def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: int) -> int | None:
     """Give a pending job what another declared; it keeps its id, its place in line, its parents and its history.
 
     Args:
@@ -125,11 +124,14 @@ def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: in
         kind: the ``kind_columns`` of that.
         now: microseconds UTC.
 
+    Returns:
+        Its number; None if it was cancelled just now, with a parent that had ended badly.
+
     Raises:
         InvalidJob: it would have to wait for other parents; the caller rolls back.
     """
     job = change.job
-    seq = tx.value("find", id=change.id)
+    seq: int = tx.value("find", id=change.id)
     parents = {parent.id for parent in tx.array("parents_of", Parent, jobs=as_json([seq]))}
     if parents != set(job.dependencies):
         raise InvalidJob(
@@ -138,10 +140,14 @@ def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: in
         )
     listed = as_json([seq])
     tx.run("count_jobs", jobs=listed, sign=-1)
-    # Not if it was cancelled just now, with a parent that had ended badly.
-    if tx.place("redeclare", (job.name, now, *kind, *columns(job, now), seq)) == 1:
-        tx.run("redeclare_params", job=seq, body=job.params)
+    pending = tx.place("redeclare", (job.name, now, *kind, *columns(job, now), seq)) == 1
     tx.run("count_jobs", jobs=listed, sign=1)
+    if not pending:
+        return None
+    tx.run("redeclare_params", job=seq, body=job.params)
+    tx.run("clear_tags", jobs=listed)
+    tx.run("clear_annotations", jobs=listed)
+    return seq
 
 
 def regain(tx: Transaction, jobs: list[int], now: int) -> dict[int, str]:

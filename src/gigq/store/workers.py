@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+from gigq import ids
 from gigq.store import graph
 from gigq.store.rows import Seat, Who, WorkerRow
+from gigq.store.sidecar import Sidecar
 from gigq.store.transaction import as_json
 from gigq.store.verbs import PIECE, Verbs
+
+
+def is_dead(row: WorkerRow, sidecar: Sidecar) -> bool:
+    """Whether a worker that has not said good-bye will never do so."""
+    here = ids.boot_id()
+    if row.boot and here and row.boot != here:
+        return True
+    if row.sidecar == sidecar.identity:
+        return not sidecar.is_alive(row.area)
+    # It holds its life lock on a sidecar that was replaced. Living, it will notice and stop.
+    born = ids.process_birth(row.pid)
+    return row.pid != os.getpid() and "" not in (born, row.birth) and born != row.birth
 
 
 class Workers(Verbs):

@@ -8,6 +8,7 @@ from gigq.store.rows import Settlement
 from gigq.worker import settling
 from gigq.worker.chores import imports, schedules
 from gigq.worker.chores.rescue import Rescue
+from gigq.worker.chores.retention import Retention
 
 _EVERY = 1_000_000_000
 _AGAIN = 100_000
@@ -27,7 +28,8 @@ class Upkeep:
         self._worker_id = worker_id
         self._missing = missing
         self.rescue = Rescue(store, clock)
-        self._next = clock.monotonic()
+        self._retention = Retention(store, clock)
+        self._next = self._due = clock.monotonic()
         self._imports_next = clock.monotonic()
         self.next_tick: int | None = None
         """When a schedule is due, as far as this worker has heard (microseconds UTC)."""
@@ -36,7 +38,7 @@ class Upkeep:
         return self.seconds_left() == 0
 
     def seconds_left(self) -> float:
-        left = (self._next - self._clock.monotonic()) / 1e9
+        left = (self._due - self._clock.monotonic()) / 1e9
         if self.next_tick is not None:
             left = min(left, (self.next_tick - self._clock.now()) / 1e6)
         return max(0.0, left)
@@ -47,16 +49,23 @@ class Upkeep:
         Raises:
             StoreError: the database cannot be written now; the next turn tries again.
         """
-        fired = self.fire_schedules()
-        if self._clock.monotonic() < self._next:
-            return bool(fired)
+        try:
+            fired = self.fire_schedules()
+            became_ready = self._clock.monotonic() >= self._next and self._look_after_others(mine)
+            self._retention.run_once()
+            return bool(fired) or became_ready
+        finally:
+            self._due = min(self._next, self._clock.monotonic() + int(self._retention.seconds_left() * 1e9))
+
+    def _look_after_others(self, mine: int) -> bool:
         self._next = self._clock.monotonic() + _EVERY
         settled = self.rescue.dead_workers(mine) + self.rescue.overdue(mine)
         self._store.forget_stops()
         self.announce(settled)
         expired = self._store.expire(self._clock.now())
         released = self.look_after_imports()
-        return bool(fired or settled or expired or released)
+        self._retention.learn()
+        return bool(settled or expired or released)
 
     def fire_schedules(self) -> int:
         """Make the jobs of schedules that are due, or as many as do not keep others waiting; how many."""

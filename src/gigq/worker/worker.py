@@ -115,6 +115,7 @@ class Worker:
                 f"executor: {type(self).__name__} overrides {', '.join(_SEAMS)} or one of them, which works in this "
                 "process only; use executor='thread'"
             )
+        serving = Serving(queues)
         if max_result is not None:
             codec.known_limit(max_result, "max_result")
         if isinstance(db_path, JobQueue):
@@ -139,7 +140,6 @@ class Worker:
         self._clogged_by = 0
         self._max_abandoned = max_abandoned
         self.max_result = self._queue.max_result if max_result is None else max_result
-        serving = Serving(queues)
         self._desk = Desk(self._queue, self.worker_id, self._load, self.max_result, serving)
         self._single = Single(self._desk, self, self.worker_id, self._clock)
 

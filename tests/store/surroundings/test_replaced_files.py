@@ -180,10 +180,10 @@ def test_what_moves_away_during_the_commit_is_not_acknowledged(
     queue = JobQueue(path)
     real = Sqlite.commit
 
-    def commit(self: Sqlite, connection: sqlite3.Connection, *, light: bool = False) -> None:
+    def commit(self: Sqlite, connection: sqlite3.Connection, **how: bool) -> None:
         if moment == "before":
             rename(path)
-        real(self, connection, light=light)
+        real(self, connection, **how)
         if moment == "after":
             rename(path)
 
@@ -214,8 +214,8 @@ def test_what_was_stored_while_the_sidecar_moved_away_is_acknowledged(
     queue = JobQueue(path)
     real = Sqlite.commit
 
-    def commit(self: Sqlite, connection: sqlite3.Connection, *, light: bool = False) -> None:
-        real(self, connection, light=light)
+    def commit(self: Sqlite, connection: sqlite3.Connection, **how: bool) -> None:
+        real(self, connection, **how)
         rename(path.with_name("jobs.db-lock"))
 
     with monkeypatch.context() as patched:

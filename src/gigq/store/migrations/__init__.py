@@ -27,6 +27,7 @@ NUMBERED: tuple[str, ...] = (
     "0004_retries.sql",
     "0005_schedules.sql",
     "0006_uniqueness.sql",
+    "0007_tags.sql",
 )
 NEWEST = int(NUMBERED[-1][:4])
 VIEWS = "views.sql"

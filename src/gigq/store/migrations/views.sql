@@ -58,6 +58,8 @@ SELECT
     strftime('%Y-%m-%dT%H:%M:%S', j.tick / 1000000, 'unixepoch')
         || printf('.%06d+00:00', j.tick % 1000000) AS tick,
     j.unique_key AS unique_key,
+    (SELECT n.tags FROM annotation AS n WHERE n.seq = j.seq) AS tags,
+    (SELECT n.metadata FROM annotation AS n WHERE n.seq = j.seq) AS metadata,
     j.seq AS seq
 FROM job AS j;
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Set
 
 from gigq import ids
@@ -12,23 +11,11 @@ from gigq.marks import Mark
 from gigq.status import CANCELLED
 from gigq.store import Store
 from gigq.store.rows import Settlement, WorkerRow
-from gigq.store.sidecar import Sidecar
+from gigq.store.workers import is_dead
 from gigq.worker import settling
 
 GRACE = 10 * SECOND
 """What a living worker gets beyond the timeout to settle its own run."""
-
-
-def is_dead(row: WorkerRow, sidecar: Sidecar) -> bool:
-    """Whether a worker that has not said good-bye will never do so."""
-    here = ids.boot_id()
-    if row.boot and here and row.boot != here:
-        return True
-    if row.sidecar == sidecar.identity:
-        return not sidecar.is_alive(row.area)
-    # It holds its life lock on a sidecar that was replaced. Living, it will notice and stop.
-    born = ids.process_birth(row.pid)
-    return row.pid != os.getpid() and "" not in (born, row.birth) and born != row.birth
 
 
 class Rescue:

@@ -1,0 +1,81 @@
+"""What is known of why a job is where it is."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gigq import codec
+from gigq.errors import StoreError
+from gigq.ids import sought
+from gigq.store.rows import WorkerRow
+from gigq.store.transaction import decode_array
+from gigq.store.verbs import Verbs
+from gigq.store.workers import is_dead
+
+MANY = 10_000
+"""Jobs before one that are counted at most [m: 1 ms]."""
+_NAMED = 4
+"""Parents that are told of."""
+
+
+class OpenParent(NamedTuple):
+    """A parent that a job waits for."""
+
+    id: str
+    name: str
+    status: str
+    error: str | None
+
+
+class WorkerFacts(NamedTuple):
+    """A worker that has not said good-bye."""
+
+    worker_id: str
+    number: int
+    alive: bool | None
+    """None where its life lock cannot be asked."""
+
+
+class Facts(NamedTuple):
+    """Of one job, at one moment."""
+
+    job: dict[str, Any]
+    """Its row in the tables, times in microseconds UTC, with ``worker_id``, ``cancelled_for_id``, ``asked_to_stop``."""
+    progress: tuple[int, float, float | None, str | None, int] | None
+    """Run, done, total, message, when."""
+    running: int
+    """Jobs of its queue that run."""
+    open_parents: list[OpenParent]
+    """The first few."""
+    ahead: int | None
+    """Ready jobs that come before it, at most ``MANY``; None if it is not ready itself."""
+    workers: list[WorkerFacts]
+
+
+class Explaining(Verbs):
+    """The verb that tells all of it."""
+
+    def explained(self, job_id: str) -> Facts | None:
+        """None if there is no such job."""
+        with self._reading() as tx:
+            found = tx.records("explained", id=sought(job_id), limit=_NAMED, most=MANY)
+        if not found:
+            return None
+        [job] = found
+        workers = decode_array(WorkerRow, job.pop("workers"))
+        progress = codec.decode(job.pop("progress"))
+        parents = job.pop("open_parents")
+        return Facts(
+            job=job,
+            progress=None if progress is None else tuple(progress),
+            running=job.pop("running"),
+            open_parents=[] if parents is None else decode_array(OpenParent, parents),
+            ahead=job.pop("ahead"),
+            workers=[WorkerFacts(row.worker_id, row.number, self._is_alive(row)) for row in workers],
+        )
+
+    def _is_alive(self, row: WorkerRow) -> bool | None:
+        try:
+            return not is_dead(row, self.engine.sidecar)
+        except StoreError:  # a read-only place has no sidecar to ask
+            return None

@@ -1,0 +1,257 @@
+"""explain(): one sentence for each reason that a job has, with its facts and what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import jobs
+import pytest
+from clocks import TurnedClock
+from stores import Hands, new_job
+
+from gigq import Job, JobQueue, Worker
+from gigq.clock import to_iso
+from gigq.explain import Explanation
+from gigq.explain.words import moment, span
+from gigq.store import explaining
+
+
+@pytest.fixture
+def hands(queue: JobQueue, clock: TurnedClock) -> Hands:
+    return Hands(queue._store, clock)
+
+
+@pytest.fixture
+def sitting(worker: Worker) -> Worker:
+    """A worker that is alive."""
+    worker._desk.seat()
+    return worker
+
+
+def only(told: Explanation) -> dict[str, Any]:
+    """The one reason, as programs see it."""
+    found = told.as_dict()
+    json.dumps(found)
+    assert found["text"] == str(told).partition("\n")[0]
+    assert re.fullmatch(r"[A-Z].*(\.|!|\?)", found["text"], re.DOTALL)
+    [reason] = found["reasons"]
+    return dict(reason)
+
+
+# -- ready -------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_nobody_has_is_explained_too(queue: JobQueue) -> None:
+    told = queue.explain("nowhere")
+    assert (told.status, told.as_dict()["exists"]) == (None, False)
+    assert "There is no job nowhere in" in only(told)["text"]
+    assert queue.explain("\ud800").status is None
+
+
+def test_without_any_worker_it_says_to_start_one(queue: JobQueue) -> None:
+    reason = only(queue.explain(queue.submit(Job("one", jobs.nothing))))
+    assert (reason["reason"], reason["text"]) == ("no worker", "It is ready, and no worker is running.")
+    assert "gigq worker" in reason["advice"]
+
+
+def test_a_worker_that_left_is_none(queue: JobQueue, sitting: Worker) -> None:
+    job_id = queue.submit(Job("one", jobs.nothing))
+    assert only(queue.explain(job_id))["reason"] == "waiting"
+    sitting.close()
+    assert only(queue.explain(job_id))["reason"] == "no worker"
+
+
+def test_it_counts_what_comes_first(queue: JobQueue, hands: Hands, sitting: Worker) -> None:
+    hands.submit("a", "b", new_job("high", priority=5), new_job("low", priority=-1), "held", "c")
+    hands.submit(new_job("elsewhere", queue="mail", priority=9), new_job("blocked", ["low"], priority=9))
+    assert [lease.id for lease in hands.claim(1)] == ["high"]
+    ahead = {name: only(queue.explain(name))["ahead"] for name in ("a", "b", "c", "low", "elsewhere")}
+    assert ahead == {"a": 0, "b": 1, "c": 3, "low": 4, "elsewhere": 0}
+    reason = only(queue.explain("b"))
+    assert reason["running"] == 1
+    assert reason["workers"] == [sitting.worker_id]
+    assert reason["text"] == (
+        "It is ready, and 1 job of queue 'default' come before it, while 1 job of its queue run at 1 worker."
+    )
+
+
+def test_it_counts_no_further_than_it_must(
+    queue: JobQueue, hands: Hands, sitting: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explaining, "MANY", 5)
+    hands.submit(*(str(n) for n in range(9)))
+    assert only(queue.explain("3"))["ahead"] == 3
+    reason = only(queue.explain("8"))
+    assert reason["ahead"] == 5
+    assert "5 jobs or more" in reason["text"]
+
+
+# -- what keeps it -----------------------------------------------------------------------------------------------
+
+
+def test_it_names_the_parents_it_waits_for_and_how_they_stand(queue: JobQueue, hands: Hands) -> None:
+    hands.submit("done", "runs", "p2", "p3", "p4", "p5")
+    hands.run("done")
+    hands.submit(new_job("child", ["done", "runs", "p2", "p3", "p4", "p5"]))
+    hands.claim(1)
+    reason = only(queue.explain("child"))
+    assert reason["reason"] == "parents"
+    assert reason["text"] == (
+        "It waits for 5 parents: runs runs (running), p2 p2 (pending), p3 p3 (pending) and 2 more."
+    )
+    assert reason["parents_left"] == 5
+    assert reason["parents"][0] == {"id": "runs", "name": "runs", "status": "running", "error": None}
+    assert reason["advice"] == "Why that has not completed: gigq explain runs."
+
+
+def test_a_parent_that_ended_badly_is_to_be_requeued(queue: JobQueue, hands: Hands) -> None:
+    hands.submit("parent", new_job("child", ["parent"], policy="wait"))
+    hands.fail("parent")
+    reason = only(queue.explain("child"))
+    assert reason["text"] == "It waits for its parent: parent parent (failed)."
+    assert "gigq requeue parent" in reason["advice"]
+
+
+def test_it_says_how_long_until_it_is_due_and_why(queue: JobQueue, hands: Hands, clock: TurnedClock) -> None:
+    hands.submit(new_job("a", retry_delay=3725))
+    hands.run("a", "raised", error="ValueError: no luck\nTraceback ...")
+    reason = only(queue.explain("a"))
+    due = clock.now() + 3_725_000_000
+    assert (reason["reason"], reason["due_at"], reason["seconds_left"]) == ("due", to_iso(due), 3725.0)
+    assert reason["text"] == (
+        f"It is due at {moment(due)}, in 1 h 2 min after 1 of 3 attempts: ValueError: no luck."
+    )
+    clock.turn(4000)
+    assert "has been due since" in only(queue.explain("a"))["text"]
+    assert "gigq worker" in only(queue.explain("a"))["advice"]
+
+
+def test_a_job_held_for_its_module_says_what_to_start(queue: JobQueue, hands: Hands, sitting: Worker) -> None:
+    hands.submit("a")
+    hands.settle(hands.claim_one(), "unavailable", error="no module named jobs here")
+    with queue._store._writing() as tx:
+        tx._execute("UPDATE job SET held_by = 'import:jobs'")
+    reason = only(queue.explain("a"))
+    assert reason["reason"] == "held"
+    assert "no worker that tried could import jobs: no module named jobs here. It fails at" in reason["text"]
+    assert "jobs.nothing" in reason["advice"]
+
+
+def test_a_hold_of_a_kind_that_is_new_is_told_too(queue: JobQueue, hands: Hands) -> None:
+    hands.submit("a")
+    with queue._store._writing() as tx:
+        tx._execute("UPDATE job SET held_by = 'moon:full'")
+    assert only(queue.explain("a"))["text"] == "It is held by moon:full."
+
+
+def test_several_reasons_are_all_told(queue: JobQueue, hands: Hands, clock: TurnedClock) -> None:
+    hands.submit("parent", new_job("child", ["parent"]))
+    with queue._store._writing() as tx:
+        tx._execute("UPDATE job SET due_at = ? WHERE id = 'child'", (clock.now() + 90_000_000,))
+    told = queue.explain("child")
+    assert [reason.code for reason in told.reasons] == ["parents", "due"]
+    assert told.text.startswith("It waits for its parent: parent parent (pending). It is due at ")
+    assert str(told) == f"{told.text}\nWhy that has not completed: gigq explain parent."
+
+
+# -- it runs, or has ended ---------------------------------------------------------------------------------------
+
+
+def test_a_running_job_says_where_since_when_and_how_far(
+    queue: JobQueue, hands: Hands, sitting: Worker, clock: TurnedClock
+) -> None:
+    from gigq.store.claiming import Claim
+
+    hands.submit("a")
+    number = sitting._desk.seat().number
+    [lease] = queue._store.exchange([], Claim(number, 1), clock.now()).claimed
+    with queue._store._writing() as tx:
+        tx._execute("INSERT INTO progress VALUES (?, 1, 3, 10, 'reading', 0)", (lease.seq,))
+    clock.turn(65)
+    reason = only(queue.explain("a"))
+    assert reason["text"] == (
+        f"It runs since {moment(clock.now() - 65_000_000)} (1 min 5 s), attempt 1 of 3, at worker "
+        f"{sitting.worker_id}; it has done 3 of 10 (reading)."
+    )
+    assert (reason["worker_alive"], reason["asked_to_stop"]) == (True, False)
+    assert queue.cancel("a", running=True)
+    assert "it is asked to stop" in only(queue.explain("a"))["text"]
+
+
+def test_a_run_whose_worker_died_is_told(db: str, clock: TurnedClock) -> None:
+    from gigq.store.claiming import Claim
+
+    queue = JobQueue(db, clock=clock)
+    worker = Worker(queue)
+    job_id = queue.submit(Job("one", jobs.nothing))
+    seat = worker._desk.seat()
+    queue._store.exchange([], Claim(seat.number, 1), clock.now())
+    seat._life.close()  # as the kernel does for a process that is killed
+    reason = only(queue.explain(job_id))
+    assert reason["text"].endswith("; but that worker is dead.")
+    assert "gigq worker" in reason["advice"]
+
+
+@pytest.mark.parametrize(
+    ("end", "text", "advice"),
+    [
+        ("completed", "It has completed at {}.", "gigq result"),
+        ("failed", "It failed at {} after 1 of 3 attempts: broke.", "gigq requeue"),
+        ("timeout", "It ran out of time at {} after 1 of 3 attempts: it timeout.", "gigq requeue"),
+        ("cancelled", "It was cancelled at {}.", "gigq requeue"),
+    ],
+)
+def test_an_ended_job_says_how_and_what_to_do(
+    queue: JobQueue, hands: Hands, clock: TurnedClock, end: str, text: str, advice: str
+) -> None:
+    hands.submit(end)
+    hands.end(end, end)
+    reason = only(queue.explain(end))
+    assert (reason["reason"], reason["ended"]) == (end, to_iso(clock.now()))
+    assert reason["text"] == text.format(moment(clock.now()))
+    assert f"{advice} {end}" in reason["advice"]
+
+
+def test_a_job_cancelled_for_its_parent_comes_back_with_it(queue: JobQueue, hands: Hands) -> None:
+    hands.submit("parent", new_job("child", ["parent"]))
+    hands.fail("parent")
+    reason = only(queue.explain("child"))
+    assert reason["parent"] == "parent"
+    assert "parent parent parent failed." in reason["text"]
+    assert "gigq requeue parent" in reason["advice"]
+
+
+def test_an_error_takes_one_line_of_bounded_length(queue: JobQueue, hands: Hands) -> None:
+    hands.submit("a")
+    lease = hands.claim_one()
+    outcome = hands.outcome(lease, "unstorable", error="x" * 5000 + "\nmore")
+    hands.exchange([outcome])
+    text = only(queue.explain("a"))["text"]
+    assert len(text) < 500
+    assert text.endswith("xxx...")
+    assert only(queue.explain("a"))["error"].endswith("\nmore")
+
+
+def test_it_is_one_statement_so_one_moment(queue: JobQueue, hands: Hands) -> None:
+    hands.submit("a")
+    seen: list[str] = []
+    queue._store.engine.connection().set_trace_callback(seen.append)
+    queue.explain("a")
+    assert len([text for text in seen if "FROM job" in text]) == 1
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "told"),
+    [
+        (0, "0.0 s"),
+        (-5, "0.0 s"),
+        (2_340_000, "2.3 s"),
+        (61_000_000, "1 min 1 s"),
+        (3_600_000_000, "1 h"),
+        (90_061_000_000, "1 d 1 h"),
+    ],
+)
+def test_spans_are_told_in_two_units(microseconds: int, told: str) -> None:
+    assert span(microseconds) == told

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gigq.control import Cancel, Fail, Retry, Snooze
+from gigq.control import Cancel, Fail, RateLimited, Retry, Snooze
 from gigq.errors import (
     DependencyCycle,
     DuplicateJob,
@@ -25,6 +25,7 @@ from gigq.errors import (
     WorkerFailed,
 )
 from gigq.job import Job
+from gigq.limits import Limit
 from gigq.log import setup_logging
 from gigq.queue import JobQueue
 from gigq.retry import Exponential
@@ -70,7 +71,9 @@ __all__ = [
     "JobError",
     "JobQueue",
     "JobStatus",
+    "Limit",
     "ParentResultsTooLarge",
+    "RateLimited",
     "Retry",
     "Snooze",
     "StoreBusy",

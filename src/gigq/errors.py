@@ -22,7 +22,7 @@
     └── JobError                           raised by, or about, the run of one job
         ├── FunctionUnavailable            its module or function is missing in this worker
         ├── ParentResultsTooLarge          the results of its parents exceed what is passed at once
-        └── Retry, Snooze, Fail, Cancel    what a function raises on purpose; see gigq.control
+        └── Retry, Snooze, RateLimited, Fail, Cancel   what a function raises on purpose; see gigq.control
 """
 
 from __future__ import annotations

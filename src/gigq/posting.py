@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, ids, labels, timing, unique
+from gigq import callables, codec, ids, labels, limits, timing, unique
 from gigq.clock import from_iso, from_seconds, to_iso
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
@@ -114,6 +114,7 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         params=_params(job, max_params),
         retry=job.retry_policy(),
         times=timing.times_of(job, now),
+        limits=None if job.limit is None else limits.shares(job.limit, job.params, f"job {job.name!r}: "),
     )
     if job.unique is not None or job.unique_key is not None:
         _unique(row, job, reference, now)

@@ -37,6 +37,7 @@ _OPTIONS = (
     "unique",
     "tags",
     "metadata",
+    "limit",
 )
 _INSTEAD = {"retry": "retry_delay", "retry_delay": "retry"}
 """Options of which a job has one or the other."""
@@ -153,7 +154,7 @@ def task(
 
     Job options (priority, max_attempts, timeout, description, name, retry_delay, retry, retry_on, fail_on,
     on_parent_failure, max_crashes, pass_parent_results, queue, run_at, delay, expires, deadline, unique_key, unique,
-    tags, metadata) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
+    tags, metadata, limit) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
 
     ``cron`` or ``every``, with ``timezone``, ``misfire``, ``catch_up``, ``overlap``, ``start`` and ``end``, declare a
     schedule. It is stored by ``queue.schedule(my_job)``, or by ``gigq worker --import`` of its module.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jobs
@@ -73,7 +74,7 @@ def test_it_counts_what_comes_first(queue: JobQueue, hands: Hands, sitting: Work
     assert reason["running"] == 1
     assert reason["workers"] == [sitting.worker_id]
     assert reason["text"] == (
-        "It is ready, and 1 job of queue 'default' come before it, while 1 job of its queue run at 1 worker."
+        "It is ready, and 1 job of queue 'default' comes first, while 1 job of its queue runs at 1 worker."
     )
 
 
@@ -86,6 +87,40 @@ def test_it_counts_no_further_than_it_must(
     reason = only(queue.explain("8"))
     assert reason["ahead"] == 5
     assert "5 jobs or more" in reason["text"]
+
+
+def test_a_queue_that_no_worker_serves_is_told(
+    queue: JobQueue, hands: Hands, make_worker: Callable[..., Worker]
+) -> None:
+    worker = make_worker(queue, queues=["mail", "pdf"])
+    worker._desk.seat()
+    hands.submit("a", new_job("b", queue="pdf"))
+    reason = only(queue.explain("a"))
+    assert reason["reason"] == "no worker"
+    assert reason["text"] == "It is ready, and none of the workers (1) serves its queue 'default'."
+    assert reason["advice"] == "Start one that does: gigq worker --queues default."
+    assert only(queue.explain("b"))["workers"] == [worker.worker_id]
+    others = make_worker(queue, queues=["mail", "*"])
+    others._desk.seat()
+    assert only(queue.explain("a"))["workers"] == [others.worker_id]
+
+
+def test_a_queue_that_runs_as_much_as_it_may_is_told(queue: JobQueue, hands: Hands, sitting: Worker) -> None:
+    queue.limit("default", 1)
+    hands.submit("a", "b", "c")
+    hands.claim(3)
+    reason = only(queue.explain("c"))
+    assert (reason["reason"], reason["running"], reason["concurrency"]) == ("full", 1, 1)
+    assert reason["text"] == (
+        "It is ready, but its queue 'default' runs as many jobs as it may: 1 of 1; 1 job of queue 'default' comes first."
+    )
+    assert "gigq queue limit default 2" in reason["advice"]
+
+
+def test_where_priorities_rise_the_count_is_about(queue: JobQueue, hands: Hands, sitting: Worker) -> None:
+    queue.age("default", 60)
+    hands.submit("a", "b", "c")
+    assert "about 2 jobs of queue 'default' come first" in only(queue.explain("c"))["text"]
 
 
 # -- what keeps it -----------------------------------------------------------------------------------------------
@@ -154,6 +189,36 @@ def test_several_reasons_are_all_told(queue: JobQueue, hands: Hands, clock: Turn
     assert [reason.code for reason in told.reasons] == ["parents", "due"]
     assert told.text.startswith("It waits for its parent: parent parent (pending). It is due at ")
     assert str(told) == f"{told.text}\nWhy that has not completed: gigq explain parent."
+
+
+def test_a_paused_queue_says_so_since_when_and_why(
+    queue: JobQueue, hands: Hands, sitting: Worker, clock: TurnedClock
+) -> None:
+    hands.submit("a", new_job("b", ["a"]))
+    queue.pause("default", "the printer burns")
+    reason = only(queue.explain("a"))
+    assert reason["reason"] == "paused"
+    assert reason["text"] == (
+        f"Its queue 'default' is paused since {moment(clock.now())}: the printer burns."
+    )
+    assert (reason["paused_at"], reason["why"]) == (to_iso(clock.now()), "the printer burns")
+    assert reason["advice"] == "Let it go on: gigq queue resume default."
+    assert [one.code for one in queue.explain("b").reasons] == ["parents", "paused"]
+    queue.resume("default")
+    assert only(queue.explain("a"))["reason"] == "waiting"
+
+
+def test_when_it_is_over_is_told_beside_the_reason(queue: JobQueue, clock: TurnedClock) -> None:
+    job_id = queue.submit(Job("one", jobs.nothing, delay=60, expires=3600, deadline=7200))
+    told = queue.explain(job_id)
+    assert [one.code for one in told.reasons] == ["due", "ends"]
+    assert told.text.endswith(
+        f"It is cancelled unless it is started by {moment(clock.now() + 3_600_000_000)} and is over at "
+        f"{moment(clock.now() + 7_200_000_000)}, done or not."
+    )
+    clock.turn(4000)
+    queue._store.expire(clock.now())
+    assert "expired" in only(queue.explain(job_id))["text"]
 
 
 # -- it runs, or has ended ---------------------------------------------------------------------------------------

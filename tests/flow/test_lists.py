@@ -9,7 +9,7 @@ from typing import Any
 import jobs
 import pytest
 
-from gigq import InvalidJob, Job, JobQueue, Worker, task
+from gigq import InvalidJob, Job, JobQueue, Unique, Worker, task
 from gigq.store import listing
 
 
@@ -24,12 +24,7 @@ def ids(rows: list[dict[str, Any]]) -> list[str]:
 
 def put(queue: JobQueue, name: str, queue_name: str) -> str:
     """A job in a queue of another name."""
-    from gigq import posting
-
-    [row] = posting.rows([Job(name, jobs.nothing)], 1000, queue.clock.now())
-    row.queue = queue_name
-    queue._store.submit([row], queue.clock.now())
-    return row.id
+    return queue.submit(Job(name, jobs.nothing, queue=queue_name))
 
 
 # -- tags and metadata -------------------------------------------------------------------------------------------
@@ -72,6 +67,15 @@ def test_a_cleared_job_leaves_none_behind(queue: JobQueue, worker: Worker) -> No
         rows = tx._execute("SELECT tag FROM tag UNION ALL SELECT tags FROM annotation").fetchall()
     assert [row[0] for row in rows] == ["a", '["a"]']
     assert ids(queue.list_jobs(tag="a")) == [stays]
+
+
+def test_a_pending_job_that_is_replaced_gets_those_of_the_new_one(queue: JobQueue) -> None:
+    rule = Unique(key="k", on_conflict="replace")
+    first = queue.submit(Job("one", jobs.nothing, tags=["a", "b"], metadata={"x": 1}, unique=rule))
+    assert queue.submit(Job("one", jobs.nothing, tags=["b", "c"], unique=rule)) == first
+    record = queue.get_status(first)
+    assert (record["tags"], record["metadata"]) == (["b", "c"], {})
+    assert [ids(queue.list_jobs(tag=tag)) for tag in "abc"] == [[], [first], [first]]
 
 
 @pytest.mark.parametrize(
@@ -222,13 +226,10 @@ FILTERS: list[Filters] = [
 
 
 def fill(queue: JobQueue) -> None:
-    from gigq import posting
-
-    made = [Job(f"job {n}", jobs.nothing, tags=["t"] if n % 3 else None) for n in range(25)]
-    rows = posting.rows(made, 1000, queue.clock.now())
-    for row in rows[::2]:
-        row.queue = "q"
-    queue._store.submit(rows, queue.clock.now())
+    queue.submit_many(
+        Job(f"job {n}", jobs.nothing, tags=["t"] if n % 3 else None, queue="default" if n % 2 else "q")
+        for n in range(25)
+    )
 
 
 @pytest.mark.parametrize("filters", FILTERS, ids=str)

@@ -54,6 +54,7 @@ OURS = {
     "unique_key",
     "tags",
     "metadata",
+    "limits",
 }
 EXECUTION = {"id", "job_id", "worker_id", "status", "started_at", "completed_at", "result", "error"}
 

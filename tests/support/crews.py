@@ -155,4 +155,5 @@ _FACTS: dict[str, Any] = {
     "is_async": None,
     "retry": None,
     "deadline_at": None,
+    "line": None,
 }

@@ -75,7 +75,7 @@ _EPILOG = """\b
 Examples:
   gigq submit mymodule.fetch -p url=https://example.com
   gigq submit mymodule.report -p year=2026 -p 'tags=["a"]' --priority 5
-  gigq submit mymodule.remind --queue mail --run-at 2026-12-24T18:00
+  gigq submit my.remind --queue mail --run-at 2026-12-24T18:00 --expires 3600
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gigq.explain.marks import KEEPS
+from gigq.explain.marks import KEEPS, NOTES
 from gigq.explain.states import ended, ready, running
 from gigq.explain.words import Reason
 
@@ -64,6 +64,7 @@ def explain(job_id: str, facts: Facts | None, now: int, where: str) -> Explanati
         return Explanation(job_id, None, [Reason("unknown", text, "See which there are: gigq list.")])
     status = facts.job["status"]
     if status == "pending":
-        reasons = [reason for keeps in KEEPS if (reason := keeps(facts, now)) is not None]
-        return Explanation(job_id, status, reasons or [ready(facts, now)])
+        kept = [reason for keeps in KEEPS if (reason := keeps(facts, now)) is not None]
+        also = [reason for note in NOTES if (reason := note(facts, now)) is not None]
+        return Explanation(job_id, status, (kept or [ready(facts, now)]) + also)
     return Explanation(job_id, status, [running(facts, now) if status == "running" else ended(facts, now)])

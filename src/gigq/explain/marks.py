@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gigq.clock import SECOND, to_iso
-from gigq.explain.words import Reason, attempts, first_line, moment, span, start_one
+from gigq.explain.words import Reason, attempts, first_line, moment, sentence, span, start_one
 
 if TYPE_CHECKING:
     from gigq.store.explaining import Facts, OpenParent
@@ -88,4 +88,36 @@ def _is_held_somehow(_what: str, facts: Facts, _now: int) -> Reason:
 _HOLDS: dict[str, Callable[[str, Facts, int], Reason]] = {"import": _is_held_for_import}
 """By what stands before the colon in ``held_by``."""
 
-KEEPS: tuple[Callable[[Facts, int], Reason | None], ...] = (_waits_for_parents, _is_not_due, _is_held)
+
+def _is_paused(facts: Facts, now: int) -> Reason | None:
+    queue, settings = facts.job["queue"], facts.queue
+    if settings.paused_at is None:
+        return None
+    why = f": {sentence(settings.reason)}" if settings.reason else "."
+    text = f"Its queue {queue!r} is paused since {moment(settings.paused_at)}{why}"
+    told = {"queue": queue, "paused_at": to_iso(settings.paused_at), "why": settings.reason}
+    return Reason("paused", text, f"Let it go on: gigq queue resume {queue}.", told)
+
+
+def _ends(facts: Facts, now: int) -> Reason | None:
+    expires_at, deadline_at = facts.job["expires_at"], facts.job["deadline_at"]
+    if expires_at is None and deadline_at is None:
+        return None
+    parts = []
+    if expires_at is not None:
+        parts.append(f"is cancelled unless it is started by {moment(expires_at)}")
+    if deadline_at is not None:
+        parts.append(f"is over at {moment(deadline_at)}, done or not")
+    told = {
+        "expires_at": expires_at and to_iso(expires_at),
+        "deadline_at": deadline_at and to_iso(deadline_at),
+    }
+    return Reason("ends", f"It {' and '.join(parts)}.", "", told)
+
+
+_Question = Callable[["Facts", int], Reason | None]
+
+KEEPS: tuple[_Question, ...] = (_waits_for_parents, _is_not_due, _is_held, _is_paused)
+"""What keeps a pending job from being ready, or from being claimed."""
+NOTES: tuple[_Question, ...] = (_ends,)
+"""What else is to be known of one."""

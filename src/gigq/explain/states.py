@@ -6,23 +6,48 @@ from typing import TYPE_CHECKING
 
 from gigq.clock import to_iso
 from gigq.explain.words import Reason, attempts, counted, first_line, moment, span, start_one
+from gigq.queues import OTHERS
 
 if TYPE_CHECKING:
     from gigq.store.explaining import Facts
 
 
 def ready(facts: Facts, _now: int) -> Reason:
+    queue = facts.job["queue"]
     alive = [worker for worker in facts.workers if worker.alive is not False]
-    ahead = facts.ahead or 0
-    told = {"ahead": ahead, "running": facts.running, "workers": [worker.worker_id for worker in alive]}
+    serving = [worker for worker in alive if worker.serves is None or {queue, OTHERS} & set(worker.serves)]
+    ahead, most = facts.ahead or 0, facts.queue.concurrency
+    told = {
+        "queue": queue,
+        "ahead": ahead,
+        "running": facts.running,
+        "concurrency": most,
+        "workers": [worker.worker_id for worker in serving],
+    }
     if not alive:
         return Reason("no worker", "It is ready, and no worker is running.", "Start one: gigq worker.", told)
-    others = f"{counted(facts.running, 'job')} of its queue run at {counted(len(alive), 'worker')}"
+    if not serving:
+        text = f"It is ready, and none of the workers ({len(alive)}) serves its queue {queue!r}."
+        return Reason("no worker", text, f"Start one that does: gigq worker --queues {queue}.", told)
+    if most is not None and facts.running >= most:
+        text = f"It is ready, but its queue {queue!r} runs as many jobs as it may: {facts.running} of {most}"
+        text += f"; {_first(facts, ahead)} first." if ahead else "."
+        return Reason("full", text, f"To let more run at once: gigq queue limit {queue} {most + 1}.", told)
+    others = f"{counted(facts.running, 'job')} of its queue {_verb(facts.running, 'run')} at {counted(len(serving), 'worker')}"
     if not ahead:
         text = f"It is ready and the next of its queue, while {others}: it is started when one is free."
         return Reason("waiting", text, "", told)
-    text = f"It is ready, and {_many(ahead)} of queue {facts.job['queue']!r} come before it, while {others}."
+    text = f"It is ready, and {_first(facts, ahead)} first, while {others}."
     return Reason("waiting", text, "It need not wait so long with more workers, or a higher priority.", told)
+
+
+def _first(facts: Facts, ahead: int) -> str:
+    about = "about " if facts.queue.ageing is not None else ""  # priorities rise with time
+    return f"{about}{_many(ahead)} of queue {facts.job['queue']!r} {_verb(ahead, 'come')}"
+
+
+def _verb(number: int, verb: str) -> str:
+    return f"{verb}s" if number == 1 else verb
 
 
 def _many(ahead: int) -> str:

@@ -67,7 +67,12 @@ def attempts(facts: Facts) -> str:
 
 def first_line(facts: Facts) -> str:
     """Of its error, as the end of a sentence."""
-    line = (facts.job["error"] or "no reason is known").strip().partition("\n")[0].rstrip()
+    return sentence(facts.job["error"] or "no reason is known")
+
+
+def sentence(text: str) -> str:
+    """The first line of a text, as the end of a sentence."""
+    line = text.strip().partition("\n")[0].rstrip()
     if len(line) > _FIRST_LINE:
         return f"{line[:_FIRST_LINE]}..."
     return line if line.endswith((".", "!", "?")) else f"{line}."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gigq.store.changes import Changes
 from gigq.store.clearing import Clearing
 from gigq.store.explaining import Explaining
+from gigq.store.limits import Limits
 from gigq.store.listing import Listing
 from gigq.store.questions import Questions
 from gigq.store.queues import QueueVerbs
@@ -14,5 +15,7 @@ from gigq.store.work import Work
 from gigq.store.workers import Workers
 
 
-class Store(Changes, Clearing, Space, Questions, QueueVerbs, Schedules, Listing, Explaining, Work, Workers):
+class Store(
+    Changes, Limits, Clearing, Space, Questions, QueueVerbs, Schedules, Listing, Explaining, Work, Workers
+):
     """The queue's tables, spoken to in the words of the domain."""

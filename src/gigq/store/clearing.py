@@ -6,6 +6,7 @@ import time
 from typing import NamedTuple
 
 from gigq.status import CLEARABLE
+from gigq.store import labels
 from gigq.store.space import Space
 from gigq.store.transaction import Transaction, as_json, decode_array
 from gigq.store.verbs import PIECE, Verbs
@@ -116,6 +117,5 @@ def _clear(tx: Transaction, status: str, those: list[int], before: int | None, n
     tx.run("clear_output", jobs=jobs)
     tx.run("clear_progress", jobs=jobs)
     tx.run("clear_params", jobs=jobs)
-    tx.run("clear_tags", jobs=jobs)
-    tx.run("clear_annotations", jobs=jobs)
+    labels.remove(tx, jobs)
     return tx.run("clear_jobs", jobs=jobs), True

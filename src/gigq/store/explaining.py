@@ -27,6 +27,19 @@ class OpenParent(NamedTuple):
     error: str | None
 
 
+class QueueFacts(NamedTuple):
+    """The settings of a queue; times in microseconds."""
+
+    paused_at: int | None = None
+    reason: str | None = None
+    concurrency: int | None = None
+    ageing: int | None = None
+
+
+class _WorkerRow(WorkerRow, array_like=True):
+    queues: list[str] | None = None
+
+
 class WorkerFacts(NamedTuple):
     """A worker that has not said good-bye."""
 
@@ -34,6 +47,8 @@ class WorkerFacts(NamedTuple):
     number: int
     alive: bool | None
     """None where its life lock cannot be asked."""
+    serves: list[str] | None
+    """The queues that it names, "*" among them for all others; None for all."""
 
 
 class Facts(NamedTuple):
@@ -49,6 +64,7 @@ class Facts(NamedTuple):
     """The first few."""
     ahead: int | None
     """Ready jobs that come before it, at most ``MANY``; None if it is not ready itself."""
+    queue: QueueFacts
     workers: list[WorkerFacts]
 
 
@@ -62,8 +78,9 @@ class Explaining(Verbs):
         if not found:
             return None
         [job] = found
-        workers = decode_array(WorkerRow, job.pop("workers"))
+        workers = decode_array(_WorkerRow, job.pop("workers"))
         progress = codec.decode(job.pop("progress"))
+        settings = codec.decode(job.pop("settings"))
         parents = job.pop("open_parents")
         return Facts(
             job=job,
@@ -71,7 +88,10 @@ class Explaining(Verbs):
             running=job.pop("running"),
             open_parents=[] if parents is None else decode_array(OpenParent, parents),
             ahead=job.pop("ahead"),
-            workers=[WorkerFacts(row.worker_id, row.number, self._is_alive(row)) for row in workers],
+            queue=QueueFacts(*settings or ()),
+            workers=[
+                WorkerFacts(row.worker_id, row.number, self._is_alive(row), row.queues) for row in workers
+            ],
         )
 
     def _is_alive(self, row: WorkerRow) -> bool | None:

@@ -27,7 +27,8 @@ def load() -> dict[str, str]:
     _, *parts = _NAME.split(resources.files(__package__).joinpath("statements.sql").read_text("utf-8"))
     texts = {name: _COMMENT.sub("", body).strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
     pieces = {f"{move}_from": _listed(sources) for move, (sources, _) in TRANSITIONS.items()}
-    pieces |= {"ended_badly": _listed(ENDED_BADLY), "unended": _listed(frozenset(JobStatus) - TERMINAL)}
+    pieces |= {"ended_badly": _listed(ENDED_BADLY)}
+    pieces |= {"unended": _listed(frozenset(JobStatus) - TERMINAL)}
 
     def spell(text: str) -> str:
         return _PIECE.sub(lambda match: spell((pieces | texts)[match[1]]), text)

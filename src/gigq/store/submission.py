@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gigq.errors import DependencyCycle, DuplicateJob, UnknownParent
 from gigq.ids import sought
 from gigq.status import JobStatus
-from gigq.store import claiming, graph, uniqueness
+from gigq.store import admission, claiming, graph, labels, uniqueness
 from gigq.store.exchange import add_counts
 from gigq.store.rows import NewJob
 from gigq.store.transaction import Transaction, as_json
@@ -18,8 +18,6 @@ _PIECE = 5000
 """Jobs in one statement: bounds the JSON text, not the transaction."""
 _BYTES = 16 * 1024 * 1024
 """Of params in one statement."""
-_LABELLED = 1000
-"""The same for jobs with tags or metadata, which may be 16 KB each."""
 _SMALL = 4096
 """Bytes of params that are hardly more than a page."""
 
@@ -104,8 +102,11 @@ def insert(tx: Transaction, what: Plan, now: int) -> dict[str, str]:
     if not what.is_keyed:
         _insert(tx, what, now)
         return {}
-    claiming.expire_any(tx, now)  # a job that can never start must not keep its key
-    meeting = uniqueness.meet(tx, what.jobs, now)
+    holders = uniqueness.holders_of(tx, what.jobs, now)
+    # A job that can never start must not keep its key, though no worker has looked.
+    if any(holder.is_pending for holder in holders.values()) and claiming.expire_any(tx, now):
+        holders = uniqueness.holders_of(tx, what.jobs, now)
+    meeting = uniqueness.meet(tx, what.jobs, holders)
     if meeting.met:
         what = plan(meeting.new)
     if what.jobs:
@@ -113,7 +114,8 @@ def insert(tx: Transaction, what: Plan, now: int) -> dict[str, str]:
     for change in meeting.changes:
         seq = uniqueness.redeclare(tx, change, _one_kind(change.job), now)
         if seq is not None:
-            _insert_labels(tx, seq, [change.job])
+            admission.enter_anew(tx, change.job, seq)
+            labels.replace(tx, seq, change.job)
     return meeting.met
 
 
@@ -123,7 +125,9 @@ def _insert(tx: Transaction, what: Plan, now: int) -> None:
     if len(outside) < len(what.outside):
         _refuse_unknown(jobs, next(parent for parent in what.outside if parent not in outside))
     base = _insert_one(tx, jobs[0], now) if len(jobs) == 1 else _insert_many(tx, what, now)
-    _insert_labels(tx, base, jobs)
+    labels.insert(tx, base, jobs)
+    if any(job.limits is not None for job in jobs):
+        admission.enter(tx, jobs, base)
     if not any(job.dependencies for job in jobs):
         return
     _insert_edges(tx, what, base, outside)
@@ -182,18 +186,6 @@ def _one_kind(job: NewJob) -> tuple[object, ...]:
     """The ``kind_columns`` of a job, to be bound by place."""
     *kind, _ = _kind(job)
     return *kind, *job.times
-
-
-def _insert_labels(tx: Transaction, base: int, jobs: list[NewJob]) -> None:
-    labelled = [
-        (base + place, job.tags or None, job.metadata)
-        for place, job in enumerate(jobs)
-        if job.tags or job.metadata is not None
-    ]
-    for start in range(0, len(labelled), _LABELLED):
-        rows = as_json(labelled[start : start + _LABELLED])
-        tx.run("insert_annotations", rows=rows)
-        tx.run("insert_tags", rows=rows)
 
 
 def _kind(job: NewJob) -> tuple[object, ...]:

@@ -309,6 +309,8 @@ class Loop:
         self._open.update([(call.lease.seq, call) for call in calls])
         if order.claim is not None:
             self._lanes.took(order.claim, calls)
+            if answer.more:
+                self._lanes.look()
             self._next_due = None
             if not self._lanes.looks() and (found := self._peek()):
                 self._next_due = found.next_due

@@ -7,6 +7,7 @@ from gigq.store import Store
 from gigq.store.rows import Settlement
 from gigq.worker import settling
 from gigq.worker.chores import imports, schedules
+from gigq.worker.chores.limits import Tidying
 from gigq.worker.chores.rescue import Rescue
 from gigq.worker.chores.retention import Retention
 
@@ -30,6 +31,7 @@ class Upkeep:
         self.rescue = Rescue(store, clock)
         self._retention = Retention(store, clock)
         self._next = self._due = clock.monotonic()
+        self._tidying = Tidying(store, clock)
         self._imports_next = clock.monotonic()
         self.next_tick: int | None = None
         """When a schedule is due, as far as this worker has heard (microseconds UTC)."""
@@ -46,26 +48,19 @@ class Upkeep:
     def run_once(self, mine: int) -> bool:
         """Do what is due; whether a job may have become ready by it.
 
+        Args:
+            mine: number of this worker, whose runs its own loop looks after.
+
         Raises:
             StoreError: the database cannot be written now; the next turn tries again.
         """
         try:
             fired = self.fire_schedules()
-            became_ready = self._clock.monotonic() >= self._next and self._look_after_others(mine)
+            released = self._clock.monotonic() >= self._next and self._look_after_others(mine)
             self._retention.run_once()
-            return bool(fired) or became_ready
+            return bool(fired or released)
         finally:
             self._due = min(self._next, self._clock.monotonic() + int(self._retention.seconds_left() * 1e9))
-
-    def _look_after_others(self, mine: int) -> bool:
-        self._next = self._clock.monotonic() + _EVERY
-        settled = self.rescue.dead_workers(mine) + self.rescue.overdue(mine)
-        self._store.forget_stops()
-        self.announce(settled)
-        expired = self._store.expire(self._clock.now())
-        released = self.look_after_imports()
-        self._retention.learn()
-        return bool(settled or expired or released)
 
     def fire_schedules(self) -> int:
         """Make the jobs of schedules that are due, or as many as do not keep others waiting; how many."""
@@ -78,6 +73,17 @@ class Upkeep:
             is_more = self.next_tick is not None and self.next_tick <= self._clock.now()
             if not is_more or self._clock.monotonic() >= until:
                 return total
+
+    def _look_after_others(self, mine: int) -> bool:
+        self._next = self._clock.monotonic() + _EVERY
+        settled = self.rescue.dead_workers(mine) + self.rescue.overdue(mine)
+        self._store.forget_stops()
+        self.announce(settled)
+        expired = self._store.expire(self._clock.now())
+        released = self.look_after_imports()
+        self._retention.learn()
+        self._tidying.run()
+        return bool(settled or expired or released)
 
     def look_after_imports(self) -> int:
         """Now and then: let go what was held for want of a module, if this worker might have it; how many."""

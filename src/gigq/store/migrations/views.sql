@@ -60,6 +60,7 @@ SELECT
     j.unique_key AS unique_key,
     (SELECT n.tags FROM annotation AS n WHERE n.seq = j.seq) AS tags,
     (SELECT n.metadata FROM annotation AS n WHERE n.seq = j.seq) AS metadata,
+    (SELECT n.name FROM limit_line AS n WHERE n.number = j.line) AS limits,
     j.seq AS seq
 FROM job AS j;
 

@@ -14,14 +14,13 @@ from gigq import InvalidJob, Job, JobStatus, Unique, codec, task
 from gigq.posting import rows
 from gigq.unique import CONFLICT_POLICIES
 
-NOW = 1_750_000_000_000_000
 PENDING, RUNNING, COMPLETED = JobStatus.PENDING, JobStatus.RUNNING, JobStatus.COMPLETED
 
 
 def key_of(**options: Any) -> str:
     """The key that a job would have in the tables."""
     [row] = rows(
-        [Job(**{"name": "one", "function": jobs.echo, "unique": True, **options})], codec.MAX_PARAMS, NOW
+        [Job(**{"name": "one", "function": jobs.echo, "unique": True, **options})], codec.MAX_PARAMS, 0
     )
     assert row.unique is not None
     return row.unique.key
@@ -30,8 +29,8 @@ def key_of(**options: Any) -> str:
 def test_a_job_is_like_any_other_if_nothing_is_said() -> None:
     job = Job("one", jobs.nothing)
     assert (job.unique, job.unique_key) == (None, None)
-    assert rows([job], codec.MAX_PARAMS, NOW)[0].unique is None
-    assert rows([Job("one", jobs.nothing, unique=False)], codec.MAX_PARAMS, NOW)[0].unique is None
+    assert rows([job], codec.MAX_PARAMS, 0)[0].unique is None
+    assert rows([Job("one", jobs.nothing, unique=False)], codec.MAX_PARAMS, 0)[0].unique is None
 
 
 def test_the_default_is_while_pending_or_running_and_to_return_the_other() -> None:
@@ -79,7 +78,6 @@ def test_two_that_say_the_same_are_equal() -> None:
         ({"period": "1h"}, "unique period"),
         ({"period": timedelta(days=4000)}, "unique period"),
         ({"on_conflict": "ignore"}, "unique on_conflict.*return, skip, raise, replace, debounce"),
-        ({"on_conflict": "debounce"}, "unique period.*debounce"),
         ({"on_conflict": "debounce", "period": 1, "states": []}, "unique states"),
     ],
 )
@@ -97,6 +95,8 @@ def test_what_cannot_be_accepted_is_named(options: dict[str, Any], named: str) -
         ({"unique": 1}, "job 'one': unique"),
         ({"unique": False, "unique_key": "k"}, "job 'one': unique: False"),
         ({"unique": Unique("a"), "unique_key": "b"}, "job 'one': unique_key: 'b'.*'a'"),
+        ({"unique": Unique(on_conflict="debounce")}, "job 'one': unique.*debounce.*delay"),
+        ({"unique": Unique(on_conflict="debounce"), "run_at": "2026-01-01"}, "job 'one': unique.*debounce"),
     ],
 )
 def test_a_job_names_the_field_at_construction_and_at_submit(fields: dict[str, Any], named: str) -> None:
@@ -106,7 +106,15 @@ def test_a_job_names_the_field_at_construction_and_at_submit(fields: dict[str, A
     for field, value in fields.items():
         setattr(job, field, value)
     with pytest.raises(InvalidJob, match=named):
-        rows([job], codec.MAX_PARAMS, NOW)
+        rows([job], codec.MAX_PARAMS, 0)
+
+
+@pytest.mark.parametrize("end", ["expires", "deadline"])
+def test_a_debounced_job_that_could_never_start_is_refused(end: str) -> None:
+    job = Job("one", jobs.nothing, unique=Unique(on_conflict="debounce", period=60))
+    setattr(job, end, 60)
+    with pytest.raises(InvalidJob, match=f"job 'one': {end}: 60.*never start"):
+        rows([job], codec.MAX_PARAMS, 0)
 
 
 def test_a_task_tells_where_it_is_written() -> None:

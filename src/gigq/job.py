@@ -144,7 +144,7 @@ class Job:
                 f"{self._named}on_parent_failure: one of {', '.join(PARENT_POLICIES)}, not {self.on_parent_failure!r}"
             )
         if self.unique is not None or self.unique_key is not None:
-            declared(self.unique, self.unique_key, self._named)
+            declared(self)
         if self.tags is not None or self.metadata is not None:
             self._check_labels()
 

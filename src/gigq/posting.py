@@ -10,7 +10,7 @@ from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
 
 if TYPE_CHECKING:
-    from gigq.store.rows import NewJob, NewUnique
+    from gigq.store.rows import NewJob
 
 
 def moment(text: str, what: str, job: Job | None = None) -> int:
@@ -81,22 +81,13 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         created_at=moment(job.created_at, "created_at", job),
         params=_params(job, max_params),
         retry=job.retry_policy(),
-        times=_times(job, now),
-        unique=None if job.unique is None and job.unique_key is None else _unique(job, reference),
+        times=timing.times_of(job, now),
     )
+    if job.unique is not None or job.unique_key is not None:
+        _unique(row, job, reference, now)
     if job.tags is not None or job.metadata is not None:
         row.tags, row.metadata = labels.stored(job.tags, job.metadata)
     return row
-
-
-def _times(job: Job, now: int) -> timing.Times:
-    """When it may start and must end; one that is debounced starts when its key has been quiet for a period."""
-    times = timing.times_of(job, now)
-    rules = job.unique
-    if isinstance(rules, unique.Unique) and rules.on_conflict == "debounce" and rules.period is not None:
-        quiet_at = now + max(1, from_seconds(rules.period))
-        return times._replace(due_at=max(quiet_at, times.due_at or 0))
-    return times
 
 
 def _params(job: Job, limit: int) -> str:
@@ -106,19 +97,19 @@ def _params(job: Job, limit: int) -> str:
         raise InvalidValue(f"job {job.name!r}: {error}") from error
 
 
-def _unique(job: Job, reference: callables.Reference) -> NewUnique | None:
+def _unique(row: NewJob, job: Job, reference: callables.Reference, now: int) -> None:
+    """Note what makes it unique, and when it runs if it is debounced."""
     from gigq.store.rows import NewUnique
 
-    found = unique.declared(job.unique, job.unique_key, f"job {job.name!r}: ")
+    found = unique.declared(job)
     if found is None:
-        return None
+        return
     key, rules = found
-    return NewUnique(
-        key=key or _key(job, reference),
-        states=rules.listed,
-        period=None if rules.period is None else max(1, from_seconds(rules.period)),
-        on_conflict=rules.on_conflict,
-    )
+    period = None if rules.period is None else max(1, from_seconds(rules.period))
+    if rules.on_conflict == "debounce" and period is not None:
+        row.times = timing.put_off(job, row.times, now + period)
+        period = None
+    row.unique = NewUnique(key or _key(job, reference), rules.listed, period, rules.on_conflict)
 
 
 def _key(job: Job, reference: callables.Reference) -> str:

@@ -90,6 +90,20 @@ def times_of(job: Declared, now: int) -> Times:
     return Times(due_at, at.get("expires"), deadline_at, deadline, min(at.values(), default=None))
 
 
+def put_off(job: Declared, times: Times, due_at: int) -> Times:
+    """The same, but that it does not start before that moment.
+
+    Raises:
+        InvalidJob: it could never start.
+    """
+    if times.ends_at is not None and due_at >= times.ends_at:
+        field = "expires" if times.ends_at == times.expires_at else "deadline"
+        raise InvalidJob(
+            f"job {job.name!r}: {field}: {getattr(job, field)} is not after the period of its debounce, so it could never start"
+        )
+    return times._replace(due_at=max(due_at, times.due_at or 0))
+
+
 def _declared(job: Declared) -> tuple[_Time | None, list[_Time]]:
     """When it starts, and when it ends."""
     if job.run_at is not None and job.delay is not None:

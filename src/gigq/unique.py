@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, Protocol
 
+from gigq import timing
 from gigq.clock import is_seconds
 from gigq.errors import InvalidJob
 from gigq.status import TERMINAL, JobStatus
@@ -47,7 +48,8 @@ class Unique:
                 pending and running (for ``"debounce"``: pending). ``"pending"`` must be among them, and ``"running"``
                 if there is one that comes after it; empty where only ``period`` is to count.
             period: Seconds (or a timedelta) from the submit on within which there is no other, however the job ended,
-                unless it was cancelled. For ``"debounce"`` how long there must be no further submit before it runs.
+                unless it was cancelled. For ``"debounce"`` how long there must be no further submit before it runs (or the job
+                has a ``delay``; the longer one counts).
             on_conflict: What a submit does that meets a job with its key: ``"return"`` that job's id; ``"skip"``, the
                 same, but :meth:`JobQueue.submit_many` leaves it out of its list; ``"raise"`` DuplicateJob;
                 ``"replace"`` what the other is to do, if it is still pending; ``"debounce"``, that too, and it
@@ -69,10 +71,6 @@ class Unique:
             self.states = _BEFORE_IT_RUNS if on_conflict == "debounce" else _UNTIL_IT_ENDS
         else:
             self.states = _known_states(states)
-        if on_conflict == "debounce" and self.period is None:
-            raise InvalidJob(
-                "unique period: on_conflict='debounce' needs it: the seconds to wait for another submit"
-            )
         if not self.states and (self.period is None or on_conflict == "debounce"):
             raise InvalidJob("unique states: with none of them, a period must say how long the key is taken")
         self.listed = ",".join(state.value for state in self.states)
@@ -93,19 +91,22 @@ class Unique:
         return self.key, self.states, self.period, self.on_conflict
 
 
-def declared(
-    unique: Unique | bool | None, unique_key: str | None, whose: str
-) -> tuple[str | None, Unique] | None:
-    """What a job's two fields say together: the key, if there is one, and the rules; None for a job like any other.
+class Declared(Protocol):
+    """What a job says of its key, and of how long it waits."""
 
-    Args:
-        unique: the field.
-        unique_key: the field.
-        whose: how a message about them begins.
+    name: str
+    unique: Unique | bool | None
+    unique_key: str | None
+    delay: timing.Duration | None
+
+
+def declared(job: Declared) -> tuple[str | None, Unique] | None:
+    """The key of a job, if it is given, and the rules; None for a job like any other.
 
     Raises:
-        InvalidJob: one of them cannot be accepted, or they contradict each other.
+        InvalidJob: a field cannot be accepted, or two contradict each other.
     """
+    unique, unique_key, whose = job.unique, job.unique_key, f"job {job.name!r}: "
     if unique_key is not None:
         check_key(unique_key, f"{whose}unique_key")
     if unique is None or unique is True:
@@ -119,6 +120,11 @@ def declared(
     if unique_key is not None and unique.key not in (None, unique_key):
         raise InvalidJob(
             f"{whose}unique_key: {unique_key!r}, but unique has the key {unique.key!r}; keep one"
+        )
+    if unique.on_conflict == "debounce" and unique.period is None and job.delay is None:
+        raise InvalidJob(
+            f"{whose}unique: on_conflict='debounce' needs the time to wait for another submit: its period, or the delay of "
+            "the job"
         )
     return unique_key or unique.key, unique
 

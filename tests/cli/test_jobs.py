@@ -82,6 +82,10 @@ def test_status_says_how_a_failed_job_is_tried_again_and_when(
     assert "Retry: after 2.5 s" in gigq("status", make_job(retry_delay=2.5)).out.splitlines()
 
 
+def test_status_names_a_queue_that_is_not_the_default_one(gigq: Gigq, make_job: MakeJob) -> None:
+    assert gigq("status", make_job(queue="mail")).out.splitlines()[-1] == "Queue: mail"
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [("two\nlines", "  two\\nlines"), ([1, "a"], "  [1, 'a']"), (0, "  0"), (False, "  False")],

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from processes import start
 
 from gigq import DependencyCycle, DuplicateJob, InvalidJob, Job, JobQueue, Unique, Worker, Workflow, task
+from gigq.clock import SECOND, to_iso
 from gigq.lease import Lease
 from gigq.status import End
 from gigq.store.claiming import Claim
@@ -313,6 +314,59 @@ def test_debounce_runs_when_there_was_no_submit_for_the_period_with_what_came_la
     assert worker.process_one()
     assert queue.get_result(first) == 2
     assert queue.submit(job(on_conflict="debounce", period=10)) != first, "the period is no time of rest"
+
+
+def test_the_delay_of_the_job_says_how_long_too(queue: JobQueue, worker: Worker, clock: TurnedClock) -> None:
+    first = queue.submit(job(on_conflict="debounce", delay=10))
+    clock.turn(9)
+    assert queue.submit(job(on_conflict="debounce", delay=20)) == first
+    clock.turn(19)
+    assert not worker.process_one()
+    clock.turn(1)
+    assert worker.process_one()
+    queue.submit(job(on_conflict="debounce", period=10, delay=30))
+    clock.turn(29)
+    assert not worker.process_one(), "the longer one counts"
+
+
+def test_replace_changes_the_times_and_the_queue(queue: JobQueue, clock: TurnedClock) -> None:
+    first = queue.submit(job(delay=10, expires=60, deadline=70))
+    queue.submit(job(on_conflict="replace", delay=20, queue="mail", deadline=80))
+    shown = queue.get_status(first)
+    assert (shown["queue"], shown["expires_at"]) == ("mail", None)
+    assert (shown["run_at"], shown["deadline_at"]) == tuple(
+        to_iso(clock.now() + seconds * SECOND) for seconds in (20, 80)
+    )
+    queue.submit(job(on_conflict="replace"))
+    shown = queue.get_status(first)
+    assert (shown["queue"], shown["run_at"], shown["deadline_at"]) == ("default", None, None)
+    clock.turn(1000)
+    assert not queue._store.expire(clock.now())
+    assert status(queue, first) == "pending"
+    assert counts_are_true(queue)
+
+
+def test_replace_changes_tags_and_metadata_and_the_retry_policy(queue: JobQueue) -> None:
+    first = queue.submit(job(tags=["a", "b"], metadata={"n": 1}, retry=[1, 2]))
+    queue.submit(job(on_conflict="replace", tags=["b", "c"]))
+    shown = queue.get_status(first)
+    assert (shown["tags"], shown["metadata"], shown["retry"]) == (["b", "c"], {}, None)
+    assert [row["id"] for row in queue.list_jobs(tag="c")] == [first]
+    assert queue.list_jobs(tag="a") == []
+    queue.submit(job(on_conflict="replace"))
+    assert queue.list_jobs(tag="c") == []
+
+
+def test_a_job_that_expired_frees_its_key(queue: JobQueue, clock: TurnedClock) -> None:
+    first = queue.submit(job(expires=10))
+    clock.turn(10)
+    second = queue.submit(job(expires=10))
+    assert second != first, "though no worker has looked"
+    assert status(queue, first) == "cancelled"
+    clock.turn(10)
+    assert queue.requeue_job(first)
+    assert status(queue, second) == "cancelled"
+    assert counts_are_true(queue)
 
 
 def test_a_debounced_job_that_runs_is_followed_by_another(

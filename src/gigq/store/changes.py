@@ -7,7 +7,7 @@ import sqlite3
 from gigq.errors import StoreError
 from gigq.ids import sought
 from gigq.status import REPLACED
-from gigq.store import graph, hosts, joining, late_bell, submission, uniqueness
+from gigq.store import claiming, graph, hosts, joining, late_bell, submission, uniqueness
 from gigq.store.rows import NewJob, Parent
 from gigq.store.transaction import as_json
 from gigq.store.verbs import Verbs
@@ -106,6 +106,7 @@ class Changes(Verbs):
                 parent = tx.array("parents_of", Parent, jobs=as_json([seq]))
                 bad = [p.id for p in parent if p.status in ("failed", "timeout", "cancelled")]
                 return f"its parent {', '.join(bad)} ended badly; requeue that first"
+            claiming.expire_any(tx, now)
             replaced = graph.requeue(tx, [seq], now)
             if replaced:
                 return f"its unique key is taken: {REPLACED.format(replaced[seq])}"

@@ -70,6 +70,7 @@ class NewUnique(Struct, gc=False):
     states: str
     """In which it keeps its key, with commas between them."""
     period: int | None
+    """Microseconds for which it keeps the key in any."""
     on_conflict: str
 
 

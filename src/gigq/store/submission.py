@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gigq.errors import DependencyCycle, DuplicateJob, UnknownParent
 from gigq.ids import sought
 from gigq.status import JobStatus
-from gigq.store import graph, labels, uniqueness
+from gigq.store import claiming, graph, labels, uniqueness
 from gigq.store.exchange import add_counts
 from gigq.store.rows import NewJob
 from gigq.store.transaction import Transaction, as_json
@@ -102,6 +102,7 @@ def insert(tx: Transaction, what: Plan, now: int) -> dict[str, str]:
     if not what.is_keyed:
         _insert(tx, what, now)
         return {}
+    claiming.expire_any(tx, now)  # a job that can never start must not keep its key
     meeting = uniqueness.meet(tx, what.jobs, now)
     if meeting.met:
         what = plan(meeting.new)

@@ -112,9 +112,8 @@ def columns(job: NewJob, now: int) -> tuple[object, ...]:
     unique = job.unique
     if unique is None:
         return ()
-    key, period = unique.key, unique.period
-    until = None if period is None or unique.on_conflict == "debounce" else now + period
-    return key, key, unique.states, until
+    until = None if unique.period is None else now + unique.period
+    return unique.key, unique.key, unique.states, until
 
 
 def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: int) -> None:
@@ -130,7 +129,7 @@ def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: in
         InvalidJob: it would have to wait for other parents; the caller rolls back.
     """
     job = change.job
-    seq = tx.value("find", id=change.id)
+    seq: int = tx.value("find", id=change.id)
     parents = {parent.id for parent in tx.array("parents_of", Parent, jobs=as_json([seq]))}
     if parents != set(job.dependencies):
         raise InvalidJob(

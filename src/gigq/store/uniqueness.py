@@ -126,7 +126,7 @@ def columns(job: NewJob, now: int) -> tuple[object, ...]:
     return unique.key, unique.key, unique.states, until
 
 
-def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: int) -> None:
+def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: int) -> int | None:
     """Give a pending job what another declared; it keeps its id, its place in line, its parents and its history.
 
     Args:
@@ -134,6 +134,9 @@ def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: in
         change: which, and what it is given.
         kind: the ``kind_columns`` of that.
         now: microseconds UTC.
+
+    Returns:
+        Its number; None if it was cancelled just now, with a parent that had ended badly.
 
     Raises:
         InvalidJob: it would have to wait for other parents; the caller rolls back.

@@ -60,8 +60,6 @@ def test_these_are_the_commands_of_this_version() -> None:
             "explain",
             "retain",
         ),
-        "workflow",
-        *(f"workflow {word}" for word in ("list", "show", "graph", "retry", "cancel")),
         *(
             "schedule",
             "schedule add",
@@ -70,8 +68,10 @@ def test_these_are_the_commands_of_this_version() -> None:
             "schedule pause",
             "schedule resume",
         ),
-        *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
+        "workflow",
+        *(f"workflow {word}" for word in ("list", "show", "graph", "retry", "cancel")),
         *("schedule run", "schedule remove", "schedule backfill"),
+        *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
         *("limit", "limit list", "limit set", "limit reset"),
         *("db", "db info", "db check", "db backup", "db migrate", "db vacuum", "completion"),
     }

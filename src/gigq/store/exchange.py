@@ -31,8 +31,8 @@ class Batch:
     def __init__(self, settlements: list[Settlement]) -> None:
         self.completed = [one for one in settlements if one.status == _COMPLETED]
         self.completed_seqs = [one.lease.seq for one in self.completed]
-        self.grown = [one for one in self.completed if one.grown]
         self.limited = [one for one in settlements if one.lease.line is not None]
+        self.grown = [one for one in self.completed if one.grown]
         self.badly: list[Settlement] = []
         self.again: list[Settlement] = []
         if len(self.completed) != len(settlements):

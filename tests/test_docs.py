@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -69,9 +70,28 @@ def test_a_worker_in_python_stops_what_runs_too_long(tmp_path: Path) -> None:
     assert run(tmp_path, "stops.py") == "timeout\n"
 
 
+SCHEDULES = (ROOT / "docs" / "schedules.md").read_text("utf-8")
+
+
+def test_what_the_page_on_schedules_shows_is_so(tmp_path: Path) -> None:
+    (tmp_path / "reports.py").write_text(_script(SCHEDULES, "reports.py"))
+    run(tmp_path, "reports.py")
+    run(tmp_path, "reports.py")
+    listed = terminal.gigq("--db", "jobs.db", "schedule", "list", cwd=tmp_path)
+    assert [line.split("  ")[0] for line in listed.out.splitlines()[1:]] == [
+        "end of year",
+        "eu hourly",
+        "reports.report",
+    ]
+    [session] = re.findall(r"```console\n((?:(?!```).*\n)+)```", SCHEDULES)
+    for command, shown in re.findall(r"\$ gigq (.*)\n([^$].*\n)", session):
+        answer = terminal.gigq(*shlex.split(command), cwd=tmp_path)
+        assert (answer.code, shown.strip() in answer.out) == (0, True), (command, answer)
+
+
 PRINTING = {
     page: (ROOT / "docs" / page).read_text("utf-8")
-    for page in ("retries.md", "transactions.md", "uniqueness.md")
+    for page in ("limits.md", "retries.md", "transactions.md", "uniqueness.md")
 }
 """Pages whose scripts are each followed by what they print."""
 PRINTED = [

@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gigq.control import Cancel, Fail, Retry, Snooze
+from gigq.control import Cancel, Fail, RateLimited, Retry, Snooze
 from gigq.errors import (
     DependencyCycle,
     DuplicateJob,
     FunctionUnavailable,
     GigQError,
     InvalidJob,
+    InvalidSchedule,
     InvalidValue,
     JobError,
     ParentResultsTooLarge,
@@ -24,6 +25,7 @@ from gigq.errors import (
     WorkerFailed,
 )
 from gigq.job import Job
+from gigq.limits import Limit
 from gigq.log import setup_logging
 from gigq.queue import JobQueue
 from gigq.retry import Exponential
@@ -63,12 +65,15 @@ __all__ = [
     "FunctionUnavailable",
     "GigQError",
     "InvalidJob",
+    "InvalidSchedule",
     "InvalidValue",
     "Job",
     "JobError",
     "JobQueue",
     "JobStatus",
+    "Limit",
     "ParentResultsTooLarge",
+    "RateLimited",
     "Retry",
     "Snooze",
     "StoreBusy",

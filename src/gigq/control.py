@@ -1,4 +1,4 @@
-"""What a running function can raise to say how its run ends: Retry, Snooze, Fail, Cancel."""
+"""What a running function can raise to say how its run ends: Retry, Snooze, RateLimited, Fail, Cancel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from gigq.clock import LONGEST, SECOND, SYSTEM, from_datetime, microseconds
 from gigq.errors import InvalidJob, JobError
+from gigq.limits import LONGEST_KEY
 from gigq.status import End
 
 MOST_RETRY_AFTER = 86_400.0
@@ -29,6 +30,8 @@ class Control(JobError):
     """The word for the law."""
     delay: int | None = None
     """Microseconds until the job runs again, if it does; None is for its retry policy to say."""
+    backs_off: str | None = None
+    """The key of the limit that backs off for as long; empty for all that the job has."""
 
 
 class Retry(Control):
@@ -90,6 +93,41 @@ class Snooze(Control):
         return _with_reason(f"for {(self.delay or 0) / SECOND:g} s", self.reason)
 
 
+class RateLimited(Snooze):
+    """Whoever is asked has had enough: the job goes back as by Snooze, and for as long no job of its limits starts."""
+
+    __module__ = "gigq"
+
+    def __init__(self, retry_after: Duration, key: str | None = None, reason: str = "") -> None:
+        """Args:
+            retry_after: seconds, or a timedelta, until then.
+            key: of the limit that backs off, one of the job's; None is for all of them.
+            reason: for the history.
+
+        Raises:
+            InvalidJob: ``retry_after`` is neither.
+        """
+        known_duration(retry_after, "RateLimited: retry_after")
+        super().__init__(retry_after, reason)
+        self.args = retry_after, key, reason
+        self.backs_off = key or ""
+
+    @classmethod
+    def from_response(
+        cls, response: Any, key: str | None = None, reason: str = "", *, default: Duration = 60
+    ) -> RateLimited:
+        """One that waits as long as an HTTP response asks for in ``Retry-After``, a day at most.
+
+        Args:
+            response: as for :meth:`Retry.from_response`.
+            key: of the limit that backs off, one of the job's; None is for all of them.
+            reason: for the history.
+            default: how long where the response has no such header.
+        """
+        asked = retry_after(response)
+        return cls(default if asked is None else asked, key, reason)
+
+
 class Fail(Control):
     """The job fails at once, whatever attempts are left."""
 
@@ -118,6 +156,8 @@ class Verdict(NamedTuple):
     """Microseconds until the job runs again, if it does; None for what it has declared."""
     note: str = ""
     """What the error does not say by itself."""
+    backs_off: str | None = None
+    """See Control."""
 
 
 _ENDS = frozenset[End]({"raised", "snoozed", "fatal", "cancelled"})
@@ -125,10 +165,11 @@ _ENDS = frozenset[End]({"raised", "snoozed", "fatal", "cancelled"})
 
 def verdict_of(error: Control) -> Verdict:
     """What a control exception says; a kind of one may have made anything of its attributes."""
-    end, delay = type(error).end, error.delay
-    if end not in _ENDS or type(delay) not in (int, type(None)):
+    end, delay, backs_off = type(error).end, error.delay, error.backs_off
+    if end not in _ENDS or type(delay) not in (int, type(None)) or type(backs_off) not in (str, type(None)):
         raise TypeError("a control exception whose attributes were overridden")
-    return Verdict(end, None if delay is None else min(max(0, delay), LONGEST * SECOND))
+    delay = None if delay is None else min(max(0, delay), LONGEST * SECOND)
+    return Verdict(end, delay, backs_off=None if backs_off is None else backs_off[:LONGEST_KEY])
 
 
 def known_duration(value: Any, what: str) -> int:

@@ -1,24 +1,26 @@
-"""What can be done to a queue as a whole, at run time: the part of JobQueue that is about queues, not jobs."""
+"""What can be done to queues and limits at run time: the part of JobQueue that is not about single jobs."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from gigq import log
+from gigq import limits, log
 from gigq.clock import SECOND, Clock, microseconds, to_iso
 from gigq.errors import InvalidJob
 from gigq.queues import check_name
 from gigq.status import JobStatus
 
 if TYPE_CHECKING:
+    from types import EllipsisType
+
     from gigq.store import Store
 
 _LONGEST_REASON = 1000
 
 
 class QueueControls:
-    """Pause, resume and limit the queues of a database; settings are stored, and hold for all workers."""
+    """Pause, resume and limit the queues of a database, and set limits by key; all is stored, and holds for all workers."""
 
     clock: Clock
 
@@ -133,6 +135,73 @@ class QueueControls:
             }
             for row in self._store.queues()
         ]
+
+    def limit_key(
+        self,
+        key: str,
+        *,
+        concurrency: int | EllipsisType | None = ...,
+        rate: limits.Rate | EllipsisType | None = ...,
+        reset: bool = False,
+    ) -> None:
+        """
+        Set a limit at run time, for all workers and from now on, whatever the jobs of that key declare.
+
+        What is running goes on: with less than before, nothing starts until there is room.
+
+        Args:
+            key: As the limits of jobs spell it when it is filled in, such as ``"host:example.org"``.
+            concurrency: How many may run at once; None for no bound. What is not given stays as it is.
+            rate: As of a :class:`Limit`; None for no bound.
+            reset: Let what the newest job of that key declares count again, and end a back-off; alone.
+
+        Raises:
+            InvalidJob: naming the argument that cannot be accepted, or a key to be reset that no job has had.
+        """
+        limits.known_key(key, "limit_key: key")
+        if reset:
+            if concurrency is not ... or rate is not ...:
+                raise InvalidJob("limit_key: reset: goes alone, without concurrency and rate")
+            if not self._store.reset_limit(key):
+                raise InvalidJob(
+                    f"limit_key: key: no limit {key!r} is known, as 'gigq limit list' shows them"
+                )
+            return
+        self._store.set_limit(key, limits.setting(concurrency, rate, "limit_key: "))
+
+    def limits(self, key: str | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """
+        List the limits that jobs have declared or somebody has set.
+
+        Args:
+            key: Only that one.
+            limit: How many at most.
+
+        Returns:
+            A dictionary each, by key: ``key``, ``concurrency`` and ``rate`` as they are in force (None for no bound),
+            ``set_here`` (which of the two somebody has set with :meth:`limit_key`), ``running`` (what the jobs cost
+            that run now), ``started`` (what the starts cost that the rate counts), ``waiting`` (how many jobs wait
+            for it, with other limits or without) and ``backs_off_until`` (ISO 8601, or None).
+        """
+        if not isinstance(limit, int) or limit < 0:
+            raise InvalidJob(f"limit: a whole number from 0 up, not {limit!r}")
+        return [_shown_limit(row) for row in self._store.limits(key, limit, self.clock.now())]
+
+
+def _shown_limit(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of ``limit_list`` as callers see it."""
+    until = row["backs_off_until"]
+    set_here = [name for name in ("concurrency", "rate") if row[f"{name}_is_set"]]
+    return {
+        "key": row["key"],
+        "concurrency": row["concurrency"],
+        "rate": limits.shown_rate(row["amount"], row["per"]),
+        "set_here": set_here,
+        "running": row["running"],
+        "started": row["started"],
+        "waiting": row["waiting"],
+        "backs_off_until": None if until is None else to_iso(until),
+    }
 
 
 def by_status(counted: dict[str, int]) -> dict[str, int]:

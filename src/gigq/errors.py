@@ -7,6 +7,7 @@
     │   ├── DuplicateJob                   the id is in the queue already, or a unique key is taken
     │   ├── UnknownParent                  a dependency names a job that is not in the queue
     │   ├── DependencyCycle                jobs that wait for each other
+    │   ├── InvalidSchedule                a cron expression, interval, date or zone that cannot be; or no such schedule
     │   └── InvalidValue                   params or a result that cannot be stored, or read back; names the path
     ├── StoreError                         the database
     │   ├── StoreMissing                   no file, or no queue in it, and it may not be created
@@ -21,7 +22,7 @@
     └── JobError                           raised by, or about, the run of one job
         ├── FunctionUnavailable            its module or function is missing in this worker
         ├── ParentResultsTooLarge          the results of its parents exceed what is passed at once
-        └── Retry, Snooze, Fail, Cancel    what a function raises on purpose; see gigq.control
+        └── Retry, Snooze, RateLimited, Fail, Cancel   what a function raises on purpose; see gigq.control
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class UnknownParent(InvalidJob):
 
 class DependencyCycle(InvalidJob):
     """Jobs of one submission wait for each other."""
+
+
+class InvalidSchedule(InvalidJob):
+    """A schedule that cannot be accepted, or that does not exist; the message names the field, or the schedule."""
 
 
 class InvalidValue(InvalidJob):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, labels
+from gigq import callables, codec, labels, limits
 from gigq.clock import to_iso
 from gigq.errors import InvalidJob
 from gigq.status import JobStatus
@@ -198,6 +198,7 @@ def shown(record: dict[str, Any]) -> dict[str, Any]:
     record["dependencies"] = codec.decode(record["dependencies"])
     record["result"] = codec.decode(record["result"])
     record["retry"] = codec.decode(record["retry"])
+    record["limits"] = record["limits"].split(limits.JOINT) if record["limits"] else []
     record["tags"] = codec.decode(record["tags"]) or []
     record["metadata"] = codec.decode(record["metadata"]) or {}
     if record["progress"] is not None:

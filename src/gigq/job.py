@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from gigq import ids, labels, queues, timing
+from gigq import ids, labels, limits, queues, timing
 from gigq import retry as retrying
 from gigq.callables import bare
 from gigq.clock import SYSTEM, is_seconds, to_iso
 from gigq.errors import InvalidJob
+from gigq.limits import Limit
 from gigq.status import MAX_CRASHES, PARENT_POLICIES, OnParentFailure
 from gigq.unique import Unique, declared
 
@@ -48,6 +49,7 @@ class Job:
         unique: Unique | bool | None = None,
         tags: Iterable[str] | None = None,
         metadata: dict[str, Any] | None = None,
+        limit: Limit | Sequence[Limit] | None = None,
     ) -> None:
         """
         Initialize a new job.
@@ -84,6 +86,7 @@ class Job:
             unique: True for a key made from the function and the params; a :class:`Unique` says more.
             tags: Texts to find it by (:meth:`JobQueue.list_jobs`), at most 32 of at most 100 characters.
             metadata: What else is to be known of it, at most 16,000 bytes of JSON. The function does not get it.
+            limit: What it shares with other jobs, and how much of that: one :class:`Limit`, or several.
 
         Raises:
             InvalidJob: naming the argument that cannot be accepted.
@@ -113,6 +116,7 @@ class Job:
         self.unique = unique
         self.tags = tags
         self.metadata = metadata
+        self.limit = limit
         self.created_at = to_iso(SYSTEM.now())
         self.check()
 
@@ -153,6 +157,8 @@ class Job:
             labels.stored(self.tags, self.metadata)
         except InvalidJob as error:
             raise type(error)(f"{self._named}{error}") from error
+        if self.limit is not None:
+            limits.declared(self.limit, self._named)
 
     def _check_text(self) -> None:
         if self._is_plain_text():

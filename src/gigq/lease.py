@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+START_WITHIN = 200_000
+"""Microseconds after its claim in which a run with limits starts, or not at all: a rate counts it until the last moment
+at which it can have started."""
+
 
 class Lease(Struct, array_like=True, gc=False):
     """A claimed run: the job's facts, and the lease under which it may be settled."""
@@ -35,6 +39,10 @@ class Lease(Struct, array_like=True, gc=False):
     """Its policy as it is stored; see gigq.retry."""
     deadline_at: int | None
     """Its ``timeout`` reaches no further."""
+    tick: int | None
+    """Of the schedule that made the job, if one did."""
+    line: int | None
+    """Names its limits; None for a job without any."""
     params: str | None
     """None where they are large: read when the job starts."""
 

@@ -79,6 +79,22 @@ def not_requeued(job_id: str, reason: str) -> None:
     queue.warning("Job not requeued: %s: %s", job_id, reason, extra={"job_id": job_id})
 
 
+def scheduled(name: str, *, new: bool) -> None:
+    queue.info("Schedule %s: %s", "added" if new else "changed", name, extra={"schedule": name})
+
+
+def schedule_fired(name: str, job_id: str, tick: str) -> None:
+    worker.info("Schedule %s: job %s for %s", name, job_id, tick, extra={"schedule": name, "job_id": job_id})
+
+
+def schedule_skipped(name: str, tick: str, why: str) -> None:
+    worker.info("Schedule %s: no job for %s (%s)", name, tick, why, extra={"schedule": name})
+
+
+def schedule_refused(name: str, error: str) -> None:
+    worker.error("Schedule %s: no job could be made: %s", name, error, extra={"schedule": name})
+
+
 def paused(name: str, reason: str | None) -> None:
     queue.info("Queue paused: %s%s", name, f" ({reason})" if reason else "", extra={"queue": name})
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gigq import callables, codec, labels, timing, unique
-from gigq.clock import from_iso, from_seconds
+from gigq import callables, codec, ids, labels, limits, timing, unique
+from gigq.clock import from_iso, from_seconds, to_iso
 from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
 
@@ -49,6 +49,38 @@ def rows(jobs: list[Job], max_params: int, now: int) -> list[NewJob]:
     return made
 
 
+def template(job: Job, max_params: int) -> str:
+    """A job as a schedule keeps it, to be posted again and again: JSON of its row, its times counted from 0.
+
+    Raises:
+        InvalidJob: naming the field.
+    """
+    import msgspec
+
+    job.created_at = to_iso(0)
+    [row] = rows([job], max_params, 0)
+    row.id = ""
+    return msgspec.json.encode(row).decode()
+
+
+def from_template(text: str, at: int, now: int) -> NewJob:
+    """A new job of a template, whose times count from ``at``.
+
+    Raises:
+        InvalidJob: this version of gigq cannot read it.
+    """
+    import msgspec
+
+    from gigq.store.rows import NewJob
+
+    try:
+        row = msgspec.json.decode(text, type=NewJob)
+    except msgspec.MsgspecError as error:
+        raise InvalidJob(f"its job cannot be read: {error}. Declare the schedule again.") from error
+    row.id, row.created_at, row.times = ids.job_id(), now, row.times.counted_from(at)
+    return row
+
+
 def _check(job: Job) -> None:
     if not isinstance(job, Job):
         raise InvalidJob(
@@ -82,6 +114,7 @@ def _row(new: type[NewJob], job: Job, reference: callables.Reference, max_params
         params=_params(job, max_params),
         retry=job.retry_policy(),
         times=timing.times_of(job, now),
+        limits=None if job.limit is None else limits.shares(job.limit, job.params, f"job {job.name!r}: "),
     )
     if job.unique is not None or job.unique_key is not None:
         _unique(row, job, reference, now)

@@ -13,6 +13,7 @@ from gigq.errors import InvalidJob
 from gigq.finding import Finding
 from gigq.job import Job
 from gigq.retention import Keeping
+from gigq.scheduling import Scheduling
 from gigq.status import JobStatus
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from gigq.store.rows import NewJob
 
 
-class JobQueue(QueueControls, Finding, Keeping):
+class JobQueue(QueueControls, Scheduling, Finding, Keeping):
     """
     Manages a queue of jobs using SQLite as a backend.
 
@@ -203,7 +204,8 @@ class JobQueue(QueueControls, Finding, Keeping):
         Returns:
             Sentences (``str()`` has all of them) and the facts behind them; an unknown job is explained too.
         """
-        return explain.explain(job_id, self._store.explained(job_id), self.clock.now(), self._name)
+        now = self.clock.now()
+        return explain.explain(job_id, self._store.explained(job_id, now), now, self._name)
 
     def get_result(self, job_id: str) -> Any | None:
         """

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
+from gigq import schedule
 from gigq.job import Job
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ _OPTIONS = (
     "unique",
     "tags",
     "metadata",
+    "limit",
 )
+_SCHEDULE = ("cron", "every", "timezone", "misfire", "catch_up", "overlap", "start", "end")
 
 
 class TaskWrapper(Generic[P, R]):
@@ -52,14 +55,19 @@ class TaskWrapper(Generic[P, R]):
     __qualname__: str
 
     def __init__(self, fn: Callable[P, R], **options: Any) -> None:
-        unknown = [option for option in options if option not in _OPTIONS]
+        known = (*_OPTIONS, *_SCHEDULE)
+        unknown = [option for option in options if option not in known]
         if unknown:
-            raise TypeError(f"@task: unexpected option {', '.join(unknown)}; it takes {', '.join(_OPTIONS)}")
+            raise TypeError(f"@task: unexpected option {', '.join(unknown)}; it takes {', '.join(known)}")
         _refuse(fn)
         functools.update_wrapper(self, fn)
         self._gigq_function = fn
+        self.declared = {option: options.pop(option) for option in _SCHEDULE if option in options}
+        """The schedule it is declared with, as options of ``JobQueue.schedule``; empty for none."""
         self._options = {"name": fn.__name__, **options}
         self.to_job()  # a bad option is told where it is written, not at the first submit
+        if self.declared:
+            schedule.declared(**self.declared)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.__wrapped__(*args, **kwargs)
@@ -137,7 +145,10 @@ def task(
 
     Job options (priority, max_attempts, timeout, description, name, retry_delay, retry, retry_on, fail_on,
     on_parent_failure, max_crashes, pass_parent_results, queue, run_at, delay, expires, deadline, unique_key, unique,
-    tags, metadata) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
+    tags, metadata, limit) are fixed at decoration time. Use .submit(queue, **params) to enqueue.
+
+    ``cron`` or ``every``, with ``timezone``, ``misfire``, ``catch_up``, ``overlap``, ``start`` and ``end``, declare a
+    schedule. It is stored by ``queue.schedule(my_job)``, or by ``gigq worker --import`` of its module.
     """
     if fn is not None:
         return TaskWrapper(fn, **options)

@@ -36,6 +36,16 @@ class Times(NamedTuple):
     ends_at: int | None = None
     """The earlier of the two: when a job is over that is still pending then."""
 
+    def counted_from(self, moment: int) -> Times:
+        """The same for times that were counted from 0."""
+        if self == NO_TIMES:
+            return NO_TIMES
+        due_at, expires_at, deadline_at, ends_at = (
+            None if time is None else moment + time
+            for time in (self.due_at, self.expires_at, self.deadline_at, self.ends_at)
+        )
+        return Times(due_at, expires_at, deadline_at, self.deadline, ends_at)
+
 
 NO_TIMES = Times()
 

@@ -60,7 +60,17 @@ def test_these_are_the_commands_of_this_version() -> None:
             "explain",
             "retain",
         ),
+        *(
+            "schedule",
+            "schedule add",
+            "schedule register",
+            "schedule list",
+            "schedule pause",
+            "schedule resume",
+        ),
         *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
+        *("schedule run", "schedule remove", "schedule backfill"),
+        *("limit", "limit list", "limit set", "limit reset"),
         *("db", "db info", "db check", "db backup", "db migrate", "db vacuum", "completion"),
     }
 
@@ -287,7 +297,7 @@ def test_completion_prints_a_script(gigq: Gigq, shell: str) -> None:
 def test_the_script_for_bash_is_valid_and_completes(gigq: Gigq) -> None:
     script = gigq("completion", "bash").out
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
-    env = {"_GIGQ_COMPLETE": "bash_complete", "COMP_WORDS": "gigq li", "COMP_CWORD": "1"}
+    env = {"_GIGQ_COMPLETE": "bash_complete", "COMP_WORDS": "gigq lis", "COMP_CWORD": "1"}
     assert terminal.gigq(env=env) == (0, "plain,list\n", "")
 
 

@@ -49,9 +49,12 @@ OURS = {
     "run_at",
     "expires_at",
     "deadline_at",
+    "schedule",
+    "tick",
     "unique_key",
     "tags",
     "metadata",
+    "limits",
 }
 EXECUTION = {"id", "job_id", "worker_id", "status", "started_at", "completed_at", "result", "error"}
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from clocks import TurnedClock
+from limited import limited, share
 from stores import Hands, new_job
 
 from gigq import close_connections
@@ -23,7 +24,7 @@ from gigq.store.connections import connect
 # Statement -> what it goes through: ``alias:index``, where ``key`` is the primary key; ``alias:scan`` for all of a
 # table (small ones only, or one row of it); ``sort:...`` for a sort by hand. What is not listed must not happen.
 PLANS = {
-    "peek": "job:job_due job:job_ends job:job_ready queue:scan unfinished:scan",
+    "peek": "job:job_due job:job_ends job:job_ready limit_key:limit_key_opens limit_line:limit_line_waits queue:scan unfinished:scan",
     "next_end": "job:job_ends",
     "ending": "job:job_ends",
     "expire": "job:key",
@@ -156,6 +157,56 @@ PLANS = {
     "trim_output": "output:key",
     "write_output": "job:key",
     "write_progress": "job:key",
+    "next_tick": "schedule:schedule_due",
+    "schedules_due": "schedule:schedule_due",
+    "schedule_named": "schedule:sqlite_autoindex_schedule_1",
+    "schedule_list": "j:sqlite_autoindex_job_1 s:scan",
+    "put_schedule": "",
+    "pause_schedule": "schedule:sqlite_autoindex_schedule_1",
+    "resume_schedule": "schedule:sqlite_autoindex_schedule_1",
+    "drop_schedule": "schedule:sqlite_autoindex_schedule_1",
+    "schedules_unchanged": "j:sqlite_autoindex_job_1 s:sqlite_autoindex_schedule_1",
+    "last_job_of": "j:sqlite_autoindex_job_1 s:sqlite_autoindex_schedule_1",
+    "ticks_taken": "j:job_tick",
+    "mark_ticks": "job:sqlite_autoindex_job_1",
+    "advance_schedules": "schedule:sqlite_autoindex_schedule_1",
+    "note_last_job": "schedule:sqlite_autoindex_schedule_1",
+    "put_off_schedules": "schedule:sqlite_autoindex_schedule_1",
+    "declare_limits": "",
+    "insert_lines": "",
+    "insert_members": "k:sqlite_autoindex_limit_key_1 n:sqlite_autoindex_limit_line_1",
+    "line_numbers": "n:sqlite_autoindex_limit_line_1",
+    "stand_in_line": "job:key l:key",
+    "leave_line": "job:key",
+    "keys_that_open": "limit_key:limit_key_opens",
+    "lines_to_look_at": "f:limit_line_waits l:key limit_line:limit_line_waits m:key w:key",
+    "rooms": "a:key j:key k:key s:key sort:GROUP BY",
+    "starts_that_are_over": "k:key s:key",
+    "forget_starts": "limit_start:key",
+    "give_back_rate": "limit_key:key sort:GROUP BY",
+    "first_in_lines": "j:key l:key w:job_line",
+    "let_through": "job:key",
+    "note_admitted": "",
+    "put_lines": "limit_line:key",
+    "put_keys": "limit_key:key",
+    "limits_of": "j:key m:key",
+    "note_starts": "",
+    "use_rate": "l:limit_line_waits limit_key:key",
+    "back_in_line": "job:key l:key",
+    "let_go": "admitted:key m:key",
+    "open_keys": "limit_key:key m:key w:limit_line_waits",
+    "any_start": "limit_start:scan",
+    "starts_of": "m:key s:key",
+    "back_off": "k:key limit_key:key m:key sort:GROUP BY",
+    "set_limit": "",
+    "reset_limit": "limit_key:sqlite_autoindex_limit_key_1",
+    "limits_on": "a:key h:key j:sqlite_autoindex_job_1 k:key l:key m:key s:key w:job_line",
+    "idle_lines": "j:job_line limit_line:key",
+    "idle_keys": "limit_key:key m:limit_member_key s:key",
+    "forget_lines": "j:job_line limit_line:key",
+    "forget_members": "l:key limit_member:key",
+    "forget_keys": "limit_key:key m:limit_member_key",
+    "forget_starts_of": "k:key limit_start:key",
 }
 
 AT_LEISURE = frozenset(
@@ -165,6 +216,7 @@ AT_LEISURE = frozenset(
         "ids_ending",
         "integrity",
         "journal_mode",
+        "limit_list",
         "overdue",
         "without_params",
         "without_slot",
@@ -176,9 +228,19 @@ AT_LEISURE = frozenset(
 )
 """What an operator asks now and then, and that may look at every row."""
 
-LARGE = ("job", "params", "execution", "dependency")
+LARGE = (
+    "job",
+    "params",
+    "execution",
+    "dependency",
+    "limit_key",
+    "limit_line",
+    "limit_member",
+    "limit_start",
+    "admitted",
+)
 _questions = itertools.count()
-READS_ONE_ROW = frozenset({"any_edge"})
+READS_ONE_ROW = frozenset({"any_edge", "any_start"})
 """EXISTS stops at the first row."""
 
 
@@ -226,6 +288,18 @@ def fill(hands: Hands, jobs: int) -> None:
     leases = hands.claim(jobs // 2)
     ends: tuple[End, ...] = ("returned", "returned", "raised", "unavailable", "died")
     hands.exchange([hands.outcome(lease, ends[n % 5]) for n, lease in enumerate(leases[: jobs // 3])])
+    hands.submit(
+        *[
+            limited(
+                f"l{n}",
+                share(f"key {n % 300}", 2),
+                share("all", 9, (20, 60.0)),
+                parents=[f"p{n}"] if n % 5 == 0 else [],
+            )
+            for n in range(jobs // 2)
+        ]
+    )
+    hands.exchange([hands.outcome(lease) for lease in hands.claim(8)], want=20)
     hands.finish()
 
 
@@ -283,6 +357,8 @@ def test_the_plan_is_the_one_that_was_meant(connection: sqlite3.Connection, name
         "list_queue",
         "list_tag",
         "children",
+        "schedules_due",
+        "schedule_list",
     ],
 )
 def test_the_order_comes_from_the_index(connection: sqlite3.Connection, name: str) -> None:

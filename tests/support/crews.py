@@ -137,6 +137,7 @@ class Crew:
 _FACTS: dict[str, Any] = {
     "queue": "default",
     "name": "a call",
+    "tick": None,
     "script": None,
     "priority": 0,
     "attempts": 0,
@@ -154,4 +155,5 @@ _FACTS: dict[str, Any] = {
     "is_async": None,
     "retry": None,
     "deadline_at": None,
+    "line": None,
 }

@@ -151,3 +151,14 @@ async def cancelled_late(path: str) -> None:
     except asyncio.CancelledError:
         append(path, "cancelled")
         raise
+
+
+def my_tick() -> str | None:
+    """The time that its schedule made this job for."""
+    tick = gigq.current_job().tick
+    return None if tick is None else tick.isoformat()
+
+
+@gigq.task(cron="0 5 * * *", timezone="Europe/Berlin", overlap="queue", priority=3)
+def every_morning(cups: int = 1) -> int:
+    return cups

@@ -156,7 +156,7 @@ def test_a_power_cut_in_a_migration_leaves_the_old_file_or_the_new_one(
         told = f"power cut at {cut}: {found.broken}\nseed: GIGQ_SEED={cuts.seed}"
         assert found.broken is None, told
         assert {job: status for job, status in found.jobs.items() if job not in submitted} == statuses, told
-        own = power.Found({job: "pending" for job in found.jobs if job in submitted}, set())
+        own = power.Found({job: status for job, status in found.jobs.items() if job in submitted}, set())
         assert not power.missing(seen, cut, own, full=True), told
         close_connections()
     print(f"{release}: {states.count('old')} old, {states.count('new')} new; seed {cuts.seed}")

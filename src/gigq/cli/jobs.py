@@ -22,7 +22,7 @@ _DAY = 86_400_000_000
 _OTHERS = 65
 """Columns that a list needs beside ids and names; in a narrower terminal each job takes two lines."""
 _NAME = 30
-_TIMES = {"Not before": "run_at", "Expires": "expires_at", "Deadline": "deadline_at"}
+_ENDS = {"Expires": "expires_at", "Deadline": "deadline_at"}
 
 
 def find(settings: Settings, queue: JobQueue | None, text: str) -> str | None:
@@ -92,10 +92,14 @@ def _show(found: dict[str, Any]) -> None:
         pairs.append(("Retry", policy))
     if found["status"] == JobStatus.PENDING.value and found["retry_after"] and found["executions"]:
         pairs.append(("Next try", output.time(found["retry_after"])))
-    pairs += [(word, output.time(found[key])) for word, key in _TIMES.items() if found[key]]
+    elif found["run_at"]:
+        pairs.append(("Not before", output.time(found["run_at"])))
+    pairs += [(word, output.time(found[key])) for word, key in _ENDS.items() if found[key]]
     if found["tags"]:
         pairs.append(("Tags", ", ".join(found["tags"])))
     pairs += [(f"Metadata {key}", str(value)) for key, value in found["metadata"].items()]
+    if found["schedule"]:
+        pairs.append(("Schedule", f"{found['schedule']}, for {output.time(found['tick'])}"))
     if found["worker_id"]:
         pairs.append(("Worker", found["worker_id"]))
     if found["progress"]:

@@ -75,7 +75,7 @@ _EPILOG = """\b
 Examples:
   gigq submit mymodule.fetch -p url=https://example.com
   gigq submit mymodule.report -p year=2026 -p 'tags=["a"]' --priority 5
-  gigq submit mymodule.remind --queue mail --run-at 2026-12-24T18:00
+  gigq submit my.remind --queue mail --run-at 2026-12-24T18:00 --expires 3600
 """
 
 
@@ -151,9 +151,7 @@ def submit(settings: Settings, /, function: str, params: dict[str, Any], **optio
     MODULE.FUNCTION is imported from the working directory or wherever Python finds it. If it is a @task, its options
     are the defaults of the flags.
     """
-    given = {field: value for field, value in options.items() if value is not None}
-    if given.get("timeout") == "none":
-        given["timeout"] = None
+    given = chosen(options)
     try:
         found = imports.import_function(function)
         job = _job(found, params, given)
@@ -176,10 +174,18 @@ def submit(settings: Settings, /, function: str, params: dict[str, Any], **optio
             output.as_json({"id": job_id})
         else:
             output.say(f"Job submitted: {job_id}")
-        _hint(settings, queue)
+        hint(settings, queue)
     finally:
         queue.close()
     return exits.OK
+
+
+def chosen(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as Job takes them."""
+    given = {field: value for field, value in options.items() if value is not None}
+    if given.get("timeout") == "none":
+        given["timeout"] = None
+    return given
 
 
 _INSTEAD: dict[str, tuple[str, Any]] = {"retry": ("retry_delay", 0), "retry_delay": ("retry", None)}
@@ -225,11 +231,11 @@ def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
     job.params = params
     job.check()
     codec.encode(params, "params", codec.MAX_PARAMS)
-    _fit(job.function, params)
+    fit(job.function, params)
     return job
 
 
-def _fit(function: Any, params: dict[str, Any]) -> None:
+def fit(function: Any, params: dict[str, Any]) -> None:
     """TypeError where the call must fail. What a decorator claims to wrap says nothing: it may add arguments."""
     try:
         signature = inspect.signature(function, follow_wrapped=False)
@@ -238,7 +244,7 @@ def _fit(function: Any, params: dict[str, Any]) -> None:
     signature.bind(**params)
 
 
-def _hint(settings: Settings, queue: JobQueue) -> None:
+def hint(settings: Settings, queue: JobQueue) -> None:
     """To a person only: a job that nobody will run is the first thing to wonder about."""
     if not sys.stderr.isatty():
         return

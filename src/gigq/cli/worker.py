@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gigq.cli import exits, imports, output, restart
+from gigq.cli import exits, imports, output, restart, schedule
 from gigq.cli.options import Command, Settings, pass_settings
 from gigq.cli.sizes import Size
 from gigq.codec import HIGHEST_LIMIT
@@ -143,7 +145,7 @@ def _queues(
     "modules",
     metavar="MODULE",
     multiple=True,
-    help="Import this before the first job, in each child process; repeatable.",
+    help="Import this before the first job, in each child process, and store the schedules of its tasks; repeatable.",
 )
 @pass_settings
 def worker(
@@ -206,6 +208,7 @@ def worker(
     # While the worker has no handlers of its own: before it starts nothing runs, and process_one gives its job back.
     with stop_on_signals(interrupt):
         try:
+            _register(settings, modules, imported=once or executor == "thread")
             _work(made, once=once)
         except TooManyAbandoned as reason:
             clogged = reason
@@ -250,6 +253,24 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _register(settings: Settings, modules: tuple[str, ...], *, imported: bool) -> None:
+    """Store the schedules that tasks of the modules declare.
+
+    What cannot be imported is told by whoever needs it. Where children run the jobs a process of its own does this:
+    this one is spared what modules do, and take, when they are imported.
+    """
+    if not modules:
+        return
+    if imported:
+        schedule.store_declared(settings, modules)
+        return
+    where = ["--db", settings.path, "--durability", settings.durability]
+    command = [sys.executable, "-m", "gigq", "schedule", "register", *where, "--", *modules]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    if done.returncode not in (exits.OK, exits.REFUSED):
+        output.complain(f"The schedules of {', '.join(modules)} could not be stored. {done.stderr.strip()}")
 
 
 def _work(worker: Worker, *, once: bool) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gigq import ids
 from gigq.lease import Lease
 from gigq.queues import EVERYTHING, Serving
-from gigq.store import graph
+from gigq.store import admission, graph
 from gigq.store.transaction import Transaction, as_json, decode_array
 
 _FURTHER = 128
@@ -20,6 +20,8 @@ _QUEUES = 256
 """Queues that are looked at for one claim, beside those that the worker names."""
 _PRIORITIES = 64
 """Different priorities of ready jobs that rise with time, at once in one queue."""
+_PUT_BACK = 2000
+"""Ready jobs whose limits have no room, at most, before the rest is left to the next claim."""
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
 
@@ -48,6 +50,8 @@ class Claimed(NamedTuple):
     leases: list[str | list[Lease]]
     queues: dict[str, int]
     """How many of each."""
+    put_back: int = 0
+    """Ready jobs whose limits had no room for them."""
 
     def read(self) -> list[Lease]:
         """The leases, in the order in which they are to run."""
@@ -62,6 +66,8 @@ class Outlook(NamedTuple):
     """When the next pending job is due; microseconds UTC."""
     ends_at: int | None
     """When the next one is over; None if no pending job ever is."""
+    opens_at: int | None
+    """When somebody has to look at limits; 0 for now."""
     unfinished: int
     first: str | None
     """The first of the queues with ready jobs, by name."""
@@ -101,11 +107,13 @@ def expire(tx: Transaction, now: int, limit: int) -> bool:
     return len(ending) < limit
 
 
-def expire_any(tx: Transaction, now: int) -> None:
-    """The same where nobody has looked for a while; unused, one look at an empty index."""
+def expire_any(tx: Transaction, now: int) -> bool:
+    """The same where nobody has looked for a while; whether there were any. Unused, one look at an empty index."""
     ends_at = tx.value("next_end")
-    if ends_at is not None and ends_at <= now:
-        expire(tx, now, graph.BUDGET)
+    if ends_at is None or ends_at > now:
+        return False
+    expire(tx, now, graph.BUDGET)
+    return True
 
 
 # -- what is next --------------------------------------------------------------------------------------------------
@@ -138,7 +146,7 @@ def claim(
     taker = _Taker(tx, what, now, may_end=outlook.ends_at is not None)
     if serving.is_everything and outlook.first == outlook.last and not outlook.any_settings:
         taker.take([_Ready(outlook.first, None, None)], taker.left)
-        return taker.claimed if taker.claimed.leases else None
+        return taker.claimed
     groups: dict[str, list[_Ready]] = {}
     for ready in _ready(tx, serving, leaving):
         groups.setdefault(serving.entry_of(ready.queue), []).append(ready)
@@ -150,7 +158,7 @@ def claim(
             serving.took(entry, got)
             if got < share:  # it has no more
                 present.remove(entry)
-    return taker.claimed if taker.claimed.leases else None
+    return taker.claimed
 
 
 def _ready(tx: Transaction, serving: Serving, leaving: dict[str, int]) -> list[_Ready]:
@@ -188,6 +196,8 @@ class _Chosen(NamedTuple):
     jobs: str
     n: int
     queues: dict[str, int]
+    line: int | None
+    """One in which some of them would wait for their limits; None if none of them has any."""
     n_async: int = 0
     """How many of them are coroutine functions, where those are wanted apart."""
 
@@ -201,8 +211,18 @@ class _Taker:
         self._may_end = may_end
         self._want = what.want
         self._want_async = what.want_async or 0
+        self._now = now
         self._run = {"token": ids.lease_token(), "worker": what.worker, "now": now}
-        self.claimed = Claimed([], {})
+        self._leases: list[str | list[Lease]] = []
+        self._queues: dict[str, int] = {}
+        self._put_back = 0
+
+    @property
+    def claimed(self) -> Claimed | None:
+        """What was taken so far, and what was not; None if there was nothing."""
+        if not self._leases and not self._put_back:
+            return None
+        return Claimed(self._leases, self._queues, self._put_back)
 
     @property
     def left(self) -> int:
@@ -212,6 +232,12 @@ class _Taker:
     def take(self, group: list[_Ready], most: int) -> int:
         """Put up to so many jobs of some queues under the lease; how many there were."""
         chosen = self._choose(group, most)
+        while chosen.line is not None:
+            fits = self._within_limits(chosen)
+            if fits.n or self._put_back >= _PUT_BACK:
+                chosen = fits
+                break
+            chosen = self._choose(group, most)  # others may be behind those that were put back
         if not chosen.n:
             return 0
         self._tx.run("claim_take", jobs=chosen.jobs, **self._run)
@@ -219,14 +245,23 @@ class _Taker:
             self._tx.run("forget_ends", jobs=chosen.jobs)
         self._want -= chosen.n - chosen.n_async
         self._want_async -= chosen.n_async
-        leases, queues = self.claimed
-        leases.append(chosen.leases)
+        self._leases.append(chosen.leases)
         for queue, n in chosen.queues.items():
-            queues[queue] = queues.get(queue, 0) + n
+            self._queues[queue] = self._queues.get(queue, 0) + n
         for place, ready in enumerate(group):
             if ready.room is not None:
                 group[place] = ready._replace(room=ready.room - chosen.queues.get(ready.queue, 0))
         return chosen.n
+
+    def _within_limits(self, chosen: _Chosen) -> _Chosen:
+        """Those that their limits have room for; the others are put back."""
+        leases = decode_array(Lease, chosen.leases) if isinstance(chosen.leases, str) else chosen.leases
+        found = admission.check(self._tx, leases, self._now)
+        if len(found) == len(leases):
+            return chosen
+        self._put_back += len(leases) - len(found)
+        n_async = sum(map(self._is_async, found)) if chosen.n_async else 0
+        return _listed(found, n_async)
 
     def _choose(self, group: list[_Ready], most: int) -> _Chosen:
         want, want_async = min(self._want, most), min(self._want_async, most)
@@ -256,8 +291,8 @@ class _Taker:
         else:
             row = self._tx.row("claim_choose", **values)
         assert row is not None  # noqa: S101 - an aggregate has one row
-        leases, jobs, n = row
-        return _Chosen(leases, jobs, n, {first.queue: n})
+        leases, jobs, n, line = row
+        return _Chosen(leases, jobs, n, {first.queue: n}, line)
 
     def _ready_among(self, group: list[_Ready], want: int, kind: int | None) -> _Chosen:
         sources = [source for ready in group for source in self._sources(ready)]
@@ -272,8 +307,8 @@ class _Taker:
             **self._run,
         )
         assert row is not None  # noqa: S101 - an aggregate has one row
-        leases, jobs, n, queues = row
-        return _Chosen(leases, jobs, n, Counter(decode_array(str, queues)))
+        leases, jobs, n, queues, line = row
+        return _Chosen(leases, jobs, n, Counter(decode_array(str, queues)), line)
 
     def _sources(self, ready: _Ready) -> list[tuple[str, int | None, int, int, int | None]]:
         """Stretches of the index whose jobs are in order: all of a queue, or each of its priorities where they rise."""
@@ -287,12 +322,20 @@ class _Taker:
         left = list(wanted)
         chosen: list[Lease] = []
         for lease in ready:
-            kind = lease.is_async
-            if kind is None:
-                kind = (lease.module, lease.function) in self._what.coroutines
+            kind = self._is_async(lease)
             if left[kind] > 0 and len(chosen) < most:
                 left[kind] -= 1
                 chosen.append(lease)
-        queues = Counter([lease.queue for lease in chosen])
-        jobs = as_json([lease.seq for lease in chosen])
-        return _Chosen(chosen, jobs, len(chosen), queues, wanted[1] - left[1])
+        return _listed(chosen, wanted[1] - left[1])
+
+    def _is_async(self, lease: Lease) -> int:
+        if lease.is_async is not None:
+            return lease.is_async
+        return (lease.module, lease.function) in self._what.coroutines
+
+
+def _listed(leases: list[Lease], n_async: int) -> _Chosen:
+    queues = Counter([lease.queue for lease in leases])
+    lines = [lease.line for lease in leases if lease.line is not None]
+    jobs = as_json([lease.seq for lease in leases])
+    return _Chosen(leases, jobs, len(leases), queues, max(lines, default=None), n_async)

@@ -7,7 +7,7 @@ from functools import partial
 
 from gigq.errors import GigQError, StoreError
 from gigq.status import Decision, JobStatus, give_way, heed_stop
-from gigq.store import graph, history, uniqueness
+from gigq.store import admission, graph, history, uniqueness
 from gigq.store.claiming import Claimed
 from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json
@@ -34,6 +34,7 @@ class Batch:
     def __init__(self, settlements: list[Settlement]) -> None:
         self.completed = [one for one in settlements if one.status == _COMPLETED]
         self.completed_seqs = [one.lease.seq for one in self.completed]
+        self.limited = [one for one in settlements if one.lease.line is not None]
         self.badly: list[Settlement] = []
         self.again: list[Settlement] = []
         if len(self.completed) != len(settlements):
@@ -91,6 +92,8 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
     graph.ended(tx, batch.completed_seqs, [one.lease.seq for one in batch.badly], now)
     if batch.again:  # after the news of their parents: they look at their edges themselves
         _settle_others(tx, batch.again, now)
+    if batch.limited:
+        admission.let_go(tx, batch.limited)
 
 
 def _heed_stops(tx: Transaction, batch: Batch) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from gigq.lease import Lease
+from gigq.limits import Share
 from gigq.queues import Serving
 from gigq.status import Decision, JobStatus
 from gigq.store.sidecar import Life
@@ -30,6 +31,8 @@ class Settlement(Struct, array_like=True, gc=False):
     held_by: str | None = None
     verdict: str | None = None
     """What the job says of its end, where that is not the ``error`` of its run."""
+    backs_off: str | None = None
+    """The key of the limit that backs off until ``due_at``; empty for all that the job has."""
 
     def decide_again(self, change: Callable[[Decision], Decision]) -> None:
         """Let the law think again, of what is only known in the transaction that writes it."""
@@ -75,7 +78,10 @@ class NewUnique(Struct, gc=False):
 
 
 class NewJob(Struct, gc=False):
-    """A job as it is inserted: what was declared, in the units of the tables."""
+    """A job as it is inserted: what was declared, in the units of the tables.
+
+    Schedules keep such rows as JSON: a field that comes later needs a default.
+    """
 
     id: str
     queue: str
@@ -101,6 +107,8 @@ class NewJob(Struct, gc=False):
     times: Times = NO_TIMES
     tags: Sequence[str] = ()
     metadata: str | None = None
+    limits: list[Share] | None = None
+    """What it takes of each of its limits, by key."""
 
 
 class QueueRow(NamedTuple):
@@ -123,6 +131,8 @@ class Exchanged(NamedTuple):
     """Late: somebody else had ended these runs; nothing was written but the word superseded."""
     refused: list[Settlement]
     """Could not be written; their jobs have failed with that error instead."""
+    more: bool = False
+    """Whether there is more to do at once, whatever was claimed."""
 
 
 class Seat(NamedTuple):
@@ -139,6 +149,8 @@ class Peek(NamedTuple):
     ready: bool
     next_due: int | None
     unfinished: bool
+    next_tick: int | None
+    """When a schedule is due."""
 
     def has_work(self, now: int) -> bool:
         """Whether an exchange would find anything to do."""

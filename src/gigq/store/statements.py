@@ -6,7 +6,7 @@ import functools
 import re
 from importlib import resources
 
-from gigq.status import ENDED_BADLY, TRANSITIONS, JobStatus
+from gigq.status import ENDED_BADLY, TERMINAL, TRANSITIONS, JobStatus
 
 _NAME = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
@@ -28,6 +28,7 @@ def load() -> dict[str, str]:
     texts = {name: _COMMENT.sub("", body).strip() for name, body in zip(parts[::2], parts[1::2], strict=True)}
     pieces = {f"{move}_from": _listed(sources) for move, (sources, _) in TRANSITIONS.items()}
     pieces |= {"ended_badly": _listed(ENDED_BADLY)}
+    pieces |= {"unended": _listed(frozenset(JobStatus) - TERMINAL)}
 
     def spell(text: str) -> str:
         return _PIECE.sub(lambda match: spell((pieces | texts)[match[1]]), text)

@@ -13,7 +13,8 @@ j.seq, j.id, j.queue, j.execution_id, j.name, j.function_module, j.function_name
     j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes,
     CASE WHEN j.deadline_at IS NULL THEN j.timeout
         ELSE max(1, min(coalesce(j.timeout, j.deadline_at), j.deadline_at - j.started_at)) END, j.retry_delay,
-    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async, j.retry, j.deadline_at
+    j.parents, j.pass_parent_results, j.wants_parents, j.worker, j.started_at, j.is_async, j.retry, j.deadline_at,
+    j.tick, j.line
 
 -- name: claim_columns
 -- fragment: the same of a run that is just being claimed, with the lease that claim_take gives it.
@@ -21,7 +22,8 @@ j.seq, j.id, j.queue, :token || '-' || j.seq, j.name, j.function_module, j.funct
     j.priority, j.attempts, j.crashes, j.runs, j.max_attempts, j.max_crashes,
     CASE WHEN j.deadline_at IS NULL THEN j.timeout
         ELSE max(1, min(coalesce(j.timeout, j.deadline_at), j.deadline_at - :now)) END, j.retry_delay,
-    j.parents, j.pass_parent_results, j.wants_parents, :worker, :now, j.is_async, j.retry, j.deadline_at
+    j.parents, j.pass_parent_results, j.wants_parents, :worker, :now, j.is_async, j.retry, j.deadline_at,
+    j.tick, j.line
 
 -- name: small_params
 -- fragment: params that travel with a claim; larger ones (bytes) are read when their job starts, or a claim of many
@@ -42,10 +44,14 @@ CASE WHEN length(p.body) <= 32768 THEN p.body END
 
 -- name: peek
 -- What an idle worker asks, and each exchange: when is the next job due, when does the next one end that is still
--- pending, is graph work left over, the first and the last queue with ready jobs, does any queue have settings?
+-- pending, when has somebody to look at limits (0 for now), is graph work left over, the first and the last queue with
+-- ready jobs, does any queue have settings?
 SELECT
     (SELECT due_at FROM job INDEXED BY job_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
     ({next_end}),
+    CASE WHEN EXISTS (SELECT 1 FROM limit_line WHERE waits_for = 0) THEN 0 ELSE (
+        SELECT opens_at FROM limit_key INDEXED BY limit_key_opens WHERE opens_at IS NOT NULL ORDER BY opens_at LIMIT 1
+    ) END,
     EXISTS (SELECT 1 FROM unfinished),
     (SELECT queue FROM job INDEXED BY job_ready WHERE queue > '' AND {ready_where} ORDER BY queue LIMIT 1),
     (SELECT queue FROM job INDEXED BY job_ready WHERE queue > '' AND {ready_where} ORDER BY queue DESC LIMIT 1),
@@ -110,8 +116,8 @@ UPDATE job SET due_at = NULL, waits_since = due_at
 WHERE seq IN (SELECT seq FROM job INDEXED BY job_due WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
 
 -- name: claim_choose
--- The best ready jobs of a queue: their leases, their numbers, how many.
-SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*)
+-- The best ready jobs of a queue: their leases, their numbers, how many, and NULL if none of them has limits.
+SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*), max(j.line)
 FROM (
     SELECT seq FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}
     ORDER BY priority DESC, seq LIMIT :want
@@ -122,7 +128,7 @@ CROSS JOIN params AS p ON p.seq = r.seq
 -- name: claim_choose_without
 -- The same for a worker that lacks some functions, [module, name, script] each: it leaves to others what was held for
 -- want of one of them before.
-SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*)
+SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*), max(j.line)
 FROM (
     SELECT seq FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}
         AND (held_since IS NULL OR NOT EXISTS (
@@ -138,7 +144,7 @@ CROSS JOIN params AS p ON p.seq = r.seq
 -- name: claim_choose_kind
 -- The same for a worker that has room for one kind only, coroutine functions (1) or others (0), of the first :most that
 -- are ready: those of the other kind before them keep their place.
-SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*)
+SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*), max(j.line)
 FROM (
     SELECT seq FROM (
         SELECT seq, coalesce(is_async, EXISTS (SELECT 1 FROM json_each(:coroutines) AS c
@@ -161,7 +167,7 @@ CROSS JOIN params AS p ON p.seq = r.seq
 -- Of each the first :each are looked at; what counts is their priority, and one more for each :ageing that they have
 -- waited. :kind is NULL, or as for claim_choose_kind.
 SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*),
-    json_group_array(j.queue)
+    json_group_array(j.queue), max(j.line)
 FROM (
     SELECT seq FROM (
         SELECT seq, rank, room, row_number() OVER (PARTITION BY queue ORDER BY rank DESC, seq) AS place FROM (
@@ -457,7 +463,8 @@ UPDATE params SET body = :body WHERE seq = :job
 -- name: shadowed
 -- A temporary table of somebody's connection under the name of one of ours, where statements would land.
 SELECT t.name FROM temp.sqlite_master AS t WHERE t.name IN (
-    'job', 'params', 'counts', 'dependency', 'unfinished', 'place'
+    'job', 'params', 'counts', 'dependency', 'unfinished', 'place', 'limit_key', 'limit_line', 'limit_member',
+    'admitted'
 ) LIMIT 1
 
 -- name: lock
@@ -988,3 +995,377 @@ ORDER BY q.name
 
 -- name: queue_counts
 SELECT queue, status, n FROM counts WHERE n != 0
+
+-- name: next_tick
+-- When a schedule is due next.
+SELECT due_at FROM schedule INDEXED BY schedule_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1
+
+-- name: schedule_columns
+-- fragment: a schedule, in the order of schedules.ScheduleRow.
+name, revision, rule, misfire, catch_up, overlap, job, anchor, paused, tick_at, last_tick, last_job,
+    skipped_at, skipped_for, error, error_at, created_at, updated_at
+
+-- name: schedules_due
+-- Longest overdue first.
+SELECT json_group_array(json_array({schedule_columns})) FROM (
+    SELECT * FROM schedule INDEXED BY schedule_due WHERE due_at <= :now ORDER BY due_at LIMIT :limit
+)
+
+-- name: schedule_named
+SELECT json_group_array(json_array({schedule_columns})) FROM schedule WHERE name = :name
+
+-- name: schedule_list
+-- All of them, and how the last job of each stands: its status, its error.
+SELECT json_group_array(json_array({schedule_columns}, status, job_error)) FROM (
+    SELECT s.*, j.status AS status, j.error AS job_error
+    FROM schedule AS s LEFT JOIN job AS j ON j.id = s.last_job ORDER BY s.name
+)
+
+-- name: put_schedule
+-- Only a change of the rule moves the next tick (null keeps it).
+INSERT INTO schedule (name, rule, misfire, catch_up, overlap, job, anchor, tick_at, due_at, created_at, updated_at)
+VALUES (:name, :rule, :misfire, :catch_up, :overlap, :job, :now, :tick, :tick, :now, :now)
+ON CONFLICT (name) DO UPDATE SET revision = revision + 1, misfire = excluded.misfire, catch_up = excluded.catch_up,
+    overlap = excluded.overlap, job = excluded.job, updated_at = excluded.updated_at, error = NULL, error_at = NULL,
+    rule = excluded.rule,
+    anchor = CASE WHEN rule = excluded.rule THEN anchor ELSE excluded.anchor END,
+    tick_at = CASE WHEN rule = excluded.rule THEN tick_at WHEN NOT paused THEN excluded.tick_at END,
+    due_at = CASE WHEN rule = excluded.rule THEN tick_at WHEN NOT paused THEN excluded.tick_at END
+
+-- name: pause_schedule
+UPDATE schedule SET paused = 1, tick_at = NULL, due_at = NULL, updated_at = :now WHERE name = :name AND NOT paused
+
+-- name: resume_schedule
+UPDATE schedule SET paused = 0, tick_at = :tick, due_at = :tick, updated_at = :now
+WHERE name = :name AND revision = :revision AND paused
+
+-- name: drop_schedule
+DELETE FROM schedule WHERE name = :name
+
+-- name: schedules_unchanged
+-- [place, id of its last job if that has not ended] of those of :firings, [name, revision, tick] each, that are still
+-- as they were read.
+SELECT json_group_array(json_array(o.key, (
+    SELECT j.id FROM job AS j WHERE j.id = s.last_job AND +j.status IN ({unended})
+)))
+FROM json_each(:firings) AS o CROSS JOIN schedule AS s ON s.name = json_extract(o.value, '$[0]')
+WHERE s.revision = json_extract(o.value, '$[1]') AND s.tick_at = json_extract(o.value, '$[2]')
+
+-- name: last_job_of
+-- The last job of a schedule, if that has not ended.
+SELECT j.id FROM schedule AS s CROSS JOIN job AS j ON j.id = s.last_job
+WHERE s.name = :name AND +j.status IN ({unended})
+
+-- name: ticks_taken
+-- Those of :ticks, [schedule, tick] each, that have a job.
+SELECT json_group_array(json_array(j.schedule, j.tick)) FROM json_each(:ticks) AS o
+CROSS JOIN job AS j INDEXED BY job_tick
+    ON j.schedule = json_extract(o.value, '$[0]') AND j.tick = json_extract(o.value, '$[1]')
+
+-- name: mark_ticks
+-- [id, schedule, tick] of jobs that have just been added.
+UPDATE job SET schedule = json_extract(o.value, '$[1]'), tick = json_extract(o.value, '$[2]')
+FROM json_each(:ticks) AS o WHERE job.id = json_extract(o.value, '$[0]')
+
+-- name: advance_schedules
+-- [name, next tick, last tick, id of the last job, skipped tick, why skipped] each; null keeps what was.
+UPDATE schedule SET tick_at = json_extract(o.value, '$[1]'), due_at = json_extract(o.value, '$[1]'),
+    last_tick = coalesce(json_extract(o.value, '$[2]'), last_tick),
+    last_job = coalesce(json_extract(o.value, '$[3]'), last_job),
+    skipped_at = coalesce(json_extract(o.value, '$[4]'), skipped_at),
+    skipped_for = coalesce(json_extract(o.value, '$[5]'), skipped_for),
+    error = NULL, error_at = NULL
+FROM json_each(:firings) AS o WHERE schedule.name = json_extract(o.value, '$[0]')
+
+-- name: note_last_job
+UPDATE schedule SET last_job = :job WHERE name = :name
+
+-- name: put_off_schedules
+-- [name, revision, tick, error] each: the tick stays, and is tried again.
+UPDATE schedule SET due_at = :due_at, error = json_extract(o.value, '$[3]'), error_at = :now
+FROM json_each(:refused) AS o WHERE schedule.name = json_extract(o.value, '$[0]')
+    AND schedule.revision = json_extract(o.value, '$[1]') AND schedule.tick_at = json_extract(o.value, '$[2]')
+-- name: declare_limits
+-- [key, concurrency, amount, per] each: the newest declaration counts, where no operator has set something else. A change
+-- is a reason to look whether there is room.
+INSERT INTO limit_key (key, concurrency, amount, per, declared_concurrency, declared_amount, declared_per)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'), json_extract(value, '$[3]')
+FROM json_each(:keys) WHERE true
+ON CONFLICT (key) DO UPDATE SET
+    declared_concurrency = excluded.declared_concurrency, declared_amount = excluded.declared_amount,
+    declared_per = excluded.declared_per,
+    concurrency = iif(concurrency_is_set, concurrency, excluded.concurrency),
+    amount = iif(rate_is_set, amount, excluded.amount), per = iif(rate_is_set, per, excluded.per),
+    opens_at = 0
+WHERE declared_concurrency IS NOT excluded.concurrency OR declared_amount IS NOT excluded.amount
+    OR declared_per IS NOT excluded.per
+
+-- name: insert_lines
+-- [queue, name, [key, ...]] each; those that are there stay.
+INSERT OR IGNORE INTO limit_line (queue, name)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:lines)
+
+-- name: insert_members
+INSERT OR IGNORE INTO limit_member (line, place, key)
+SELECT n.number, m.key, k.number
+FROM json_each(:lines) AS l CROSS JOIN limit_line AS n
+    ON n.queue = json_extract(l.value, '$[0]') AND n.name = json_extract(l.value, '$[1]')
+CROSS JOIN json_each(l.value, '$[2]') AS m CROSS JOIN limit_key AS k ON k.key = m.value
+
+-- name: line_numbers
+-- In the order of :lines.
+SELECT json_group_array(n.number)
+FROM json_each(:lines) AS l CROSS JOIN limit_line AS n
+    ON n.queue = json_extract(l.value, '$[0]') AND n.name = json_extract(l.value, '$[1]')
+
+-- name: stand_in_line
+-- [job, line, costs] each: new jobs are born held. The triggers of limits do the rest.
+UPDATE job SET line = json_extract(o.value, '$[1]'), costs = json_extract(o.value, '$[2]'),
+    held_by = 'limit:' || (SELECT l.name FROM limit_line AS l WHERE l.number = json_extract(o.value, '$[1]'))
+FROM json_each(:jobs) AS o WHERE job.seq = json_extract(o.value, '$[0]') AND +job.status = 'pending'
+
+-- name: leave_line
+-- Of a pending job that is declared anew, without limits.
+UPDATE job SET line = NULL, costs = NULL WHERE seq = :job AND line IS NOT NULL AND +status = 'pending'
+
+-- name: keys_that_open
+SELECT json_group_array(number) FROM (SELECT number FROM limit_key WHERE opens_at <= :now ORDER BY opens_at LIMIT :limit)
+
+-- name: lines_to_look_at
+-- [line, queue, waits_for, [key, ...]] each: those that something has changed in, and the first few of each queue that
+-- wait for one of :keys, in the order of their first jobs; or for a key of those lines, for they were there before.
+WITH RECURSIVE changed(number) AS MATERIALIZED (
+    SELECT number FROM limit_line INDEXED BY limit_line_waits WHERE waits_for = 0
+    ORDER BY queue, head_priority DESC, head_seq LIMIT :limit
+), waiting(key, queue) AS (
+    SELECT k.key, (SELECT min(queue) FROM limit_line WHERE waits_for = k.key) FROM (
+        SELECT value AS key FROM json_each(:keys)
+        UNION SELECT m.key FROM changed CROSS JOIN limit_member AS m ON m.line = changed.number
+    ) AS k
+    UNION ALL
+    SELECT key, (SELECT min(queue) FROM limit_line WHERE waits_for = key AND queue > waiting.queue)
+    FROM waiting WHERE queue IS NOT NULL
+)
+SELECT json_group_array(json_array(l.number, l.queue, l.waits_for, json((
+    SELECT json_group_array(m.key) FROM limit_member AS m WHERE m.line = l.number
+)))) FROM (
+    SELECT number FROM changed
+    UNION ALL
+    SELECT w.number FROM waiting CROSS JOIN limit_line AS w ON w.number IN (
+        SELECT f.number FROM limit_line AS f INDEXED BY limit_line_waits
+        WHERE f.waits_for = waiting.key AND f.queue = waiting.queue
+        ORDER BY f.head_priority DESC, f.head_seq LIMIT :few
+    )
+) AS o CROSS JOIN limit_line AS l ON l.number = o.number
+
+-- name: rooms
+-- What is known of some keys, in the order of rooms.Room. Of the jobs that were let through: [queue, status, cost, how
+-- many]; those that run are found by their own rows, so whatever ended a run has freed what it held.
+SELECT json_group_array(json_array(k.number, k.concurrency, k.amount, k.per, k.used, k.backs_off_until,
+    (SELECT s.at FROM limit_start AS s WHERE s.key = k.number ORDER BY s.at LIMIT 1),
+    json((SELECT json_group_array(json_array(queue, status, cost, n)) FROM (
+        SELECT j.queue AS queue, j.status AS status, sum(min(a.cost, coalesce(k.concurrency, a.cost))) AS cost,
+            count(*) AS n
+        FROM admitted AS a CROSS JOIN job AS j ON j.seq = a.job
+        WHERE a.key = k.number AND +j.status IN ('pending', 'running') GROUP BY j.queue, j.status
+    )))
+))
+FROM json_each(:keys) AS i CROSS JOIN limit_key AS k ON k.number = i.value
+
+-- name: starts_that_are_over
+-- [key, at, job, cost] each: no longer within the time of their key.
+SELECT json_group_array(json_array(key, at, job, cost)) FROM (
+    SELECT s.key AS key, s.at AS at, s.job AS job, s.cost AS cost
+    FROM json_each(:keys) AS i CROSS JOIN limit_key AS k ON k.number = i.value
+    CROSS JOIN limit_start AS s ON s.key = k.number AND s.at <= :now - coalesce(k.per, 0) LIMIT :limit
+)
+
+-- name: forget_starts
+-- [key, at, job, cost] each.
+DELETE FROM limit_start WHERE (key, at, job) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]')
+    FROM json_each(:starts)
+)
+
+-- name: give_back_rate
+-- The same ones: what keys have used is the sum of what is in the ledger.
+UPDATE limit_key SET used = used - g.cost FROM (
+    SELECT json_extract(value, '$[0]') AS key, sum(json_extract(value, '$[3]')) AS cost
+    FROM json_each(:starts) GROUP BY 1
+) AS g WHERE limit_key.number = g.key
+
+-- name: first_in_lines
+-- [line, job, priority, costs] of the first few that wait in some lines for nothing but their limits.
+SELECT json_group_array(json_array(l.number, j.seq, j.priority, j.costs))
+FROM json_each(:lines) AS i CROSS JOIN limit_line AS l ON l.number = i.value
+CROSS JOIN job AS j ON j.seq IN (
+    SELECT w.seq FROM job AS w INDEXED BY job_line
+    WHERE w.line = l.number AND w.held_by = 'limit:' || l.name AND w.parents_left = 0 AND w.due_at IS NULL
+    ORDER BY w.priority DESC, w.seq LIMIT :most
+)
+
+-- name: let_through
+UPDATE job SET held_by = NULL WHERE seq IN (SELECT value FROM json_each(:jobs))
+
+-- name: note_admitted
+-- [key, job, cost] each; those whose job was let through before are there.
+INSERT OR IGNORE INTO admitted (key, job, cost)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:rows)
+
+-- name: put_lines
+-- [line, waits_for, head_priority, head_seq] each.
+UPDATE limit_line SET waits_for = json_extract(o.value, '$[1]'), head_priority = json_extract(o.value, '$[2]'),
+    head_seq = json_extract(o.value, '$[3]')
+FROM json_each(:lines) AS o WHERE limit_line.number = json_extract(o.value, '$[0]')
+
+-- name: put_keys
+-- [key, opens_at] each.
+UPDATE limit_key SET opens_at = json_extract(o.value, '$[1]')
+FROM json_each(:keys) AS o WHERE limit_key.number = json_extract(o.value, '$[0]')
+
+-- name: limits_of
+-- [job, costs, [key, ...]] of jobs that are about to be claimed, in their order.
+SELECT json_group_array(json_array(j.seq, j.costs, json((
+    SELECT json_group_array(m.key) FROM limit_member AS m WHERE m.line = j.line
+))))
+FROM json_each(:jobs) AS i CROSS JOIN job AS j ON j.seq = i.value
+
+-- name: note_starts
+-- [key, at, job, cost] each.
+INSERT INTO limit_start (key, at, job, cost)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+    json_extract(value, '$[3]')
+FROM json_each(:starts) WHERE true
+ON CONFLICT (key, at, job) DO UPDATE SET cost = cost + excluded.cost
+
+-- name: use_rate
+-- [key, cost, opens_at] each: when it opens matters where somebody waits for it.
+UPDATE limit_key SET used = used + json_extract(o.value, '$[1]'),
+    opens_at = CASE WHEN opens_at IS NULL AND EXISTS (
+        SELECT 1 FROM limit_line AS l WHERE l.waits_for = limit_key.number
+    ) THEN json_extract(o.value, '$[2]') ELSE opens_at END
+FROM json_each(:keys) AS o WHERE limit_key.number = json_extract(o.value, '$[0]')
+
+-- name: back_in_line
+-- Jobs that were let through, and have met a key without room. The triggers of limits have the keys looked at again.
+UPDATE job SET held_by = 'limit:' || (SELECT l.name FROM limit_line AS l WHERE l.number = job.line)
+WHERE seq IN (SELECT value FROM json_each(:jobs))
+
+-- name: let_go
+-- [job, line] each: runs that have ended.
+DELETE FROM admitted WHERE (key, job) IN (
+    SELECT m.key, json_extract(o.value, '$[0]')
+    FROM json_each(:jobs) AS o CROSS JOIN limit_member AS m ON m.line = json_extract(o.value, '$[1]')
+)
+
+-- name: open_keys
+-- Of lines whose runs have ended: to be looked at, where somebody waits.
+UPDATE limit_key SET opens_at = 0
+WHERE number IN (
+    SELECT m.key FROM json_each(:lines) AS l CROSS JOIN limit_member AS m ON m.line = l.value
+) AND opens_at IS NOT 0 AND EXISTS (SELECT 1 FROM limit_line AS w WHERE w.waits_for = limit_key.number)
+
+-- name: any_start
+SELECT EXISTS (SELECT 1 FROM limit_start)
+
+-- name: starts_of
+-- [job, line, at] each -> [key, at, job, cost] of those that are noted.
+SELECT json_group_array(json_array(s.key, s.at, s.job, s.cost))
+FROM json_each(:jobs) AS o CROSS JOIN limit_member AS m ON m.line = json_extract(o.value, '$[1]')
+CROSS JOIN limit_start AS s
+    ON s.key = m.key AND s.at = json_extract(o.value, '$[2]') AND s.job = json_extract(o.value, '$[0]')
+
+-- name: back_off
+-- [line, key or NULL for all of its keys, until] each: nothing starts under these keys before.
+UPDATE limit_key SET backs_off_until = max(coalesce(backs_off_until, 0), b.until) FROM (
+    SELECT m.key AS key, max(json_extract(o.value, '$[2]')) AS until
+    FROM json_each(:jobs) AS o CROSS JOIN limit_member AS m ON m.line = json_extract(o.value, '$[0]')
+    CROSS JOIN limit_key AS k ON k.number = m.key
+    WHERE json_extract(o.value, '$[1]') IS NULL OR k.key = json_extract(o.value, '$[1]') GROUP BY m.key
+) AS b WHERE limit_key.number = b.key
+
+-- name: set_limit
+-- By an operator: :sets_concurrency and :sets_rate say which of the two; jobs' declarations do not change it.
+INSERT INTO limit_key (key, concurrency, amount, per, concurrency_is_set, rate_is_set)
+VALUES (:key, :concurrency, :amount, :per, :sets_concurrency, :sets_rate)
+ON CONFLICT (key) DO UPDATE SET
+    concurrency = iif(:sets_concurrency, :concurrency, concurrency),
+    amount = iif(:sets_rate, :amount, amount), per = iif(:sets_rate, :per, per),
+    concurrency_is_set = max(concurrency_is_set, :sets_concurrency), rate_is_set = max(rate_is_set, :sets_rate),
+    opens_at = 0
+
+-- name: reset_limit
+-- What jobs declare counts again, and it does not back off.
+UPDATE limit_key SET concurrency = declared_concurrency, amount = declared_amount, per = declared_per,
+    concurrency_is_set = 0, rate_is_set = 0, backs_off_until = NULL, opens_at = 0
+WHERE key = :key
+
+-- name: limit_list
+-- Each key, or one: what it allows, what runs and waits, and what counts of its starts.
+SELECT k.key AS key, k.concurrency AS concurrency, k.amount AS amount, k.per AS per,
+    k.concurrency_is_set AS concurrency_is_set, k.rate_is_set AS rate_is_set,
+    (SELECT coalesce(sum(a.cost), 0) FROM admitted AS a CROSS JOIN job AS j ON j.seq = a.job
+        WHERE a.key = k.number AND +j.status = 'running') AS running,
+    (SELECT count(*) FROM limit_member AS m CROSS JOIN limit_line AS l ON l.number = m.line
+        CROSS JOIN job AS w ON w.line = l.number AND w.held_by = 'limit:' || l.name
+        WHERE m.key = k.number) AS waiting,
+    (SELECT coalesce(sum(s.cost), 0) FROM limit_start AS s
+        WHERE s.key = k.number AND s.at > :now - k.per) AS started,
+    iif(k.backs_off_until > :now, k.backs_off_until, NULL) AS backs_off_until
+FROM limit_key AS k WHERE :key IS NULL OR k.key = :key ORDER BY k.key LIMIT :limit
+
+-- name: limits_on
+-- Each limit of a job that is held by one: what it allows and holds, which job holds it longest, since when and until when
+-- nothing can start, and whether it is the one that the line waits for.
+SELECT k.key AS key, k.concurrency AS concurrency, k.amount AS amount, k.per AS per,
+    k.number = l.waits_for AS is_full,
+    (SELECT json_group_array(id) FROM (
+        SELECT h.id AS id FROM admitted AS a CROSS JOIN job AS h ON h.seq = a.job
+        WHERE a.key = k.number AND +h.status = 'running' LIMIT 5
+    )) AS running_ids,
+    (SELECT coalesce(sum(a.cost), 0) FROM admitted AS a CROSS JOIN job AS h ON h.seq = a.job
+        WHERE a.key = k.number AND +h.status = 'running') AS running,
+    (SELECT coalesce(sum(s.cost), 0) FROM limit_start AS s
+        WHERE s.key = k.number AND s.at > :now - k.per) AS started,
+    iif(k.backs_off_until > :now, k.backs_off_until, NULL) AS backs_off_until,
+    iif(k.opens_at > 0, k.opens_at, NULL) AS opens_at,
+    (SELECT count(*) FROM (SELECT 1 FROM job AS w INDEXED BY job_line
+        WHERE w.line = j.line AND w.held_by = j.held_by AND w.parents_left = 0 AND w.due_at IS NULL
+            AND (w.priority > j.priority OR (w.priority = j.priority AND w.seq < j.seq)) LIMIT :limit)) AS ahead
+FROM job AS j CROSS JOIN limit_line AS l ON l.number = j.line CROSS JOIN limit_member AS m ON m.line = l.number
+CROSS JOIN limit_key AS k ON k.number = m.key
+WHERE j.id = :id AND j.held_by = 'limit:' || l.name
+
+-- name: idle_lines
+-- From a number on: [the last one looked at, [those in which no job stands any more]].
+SELECT max(number), json_group_array(number) FILTER (
+    WHERE NOT EXISTS (SELECT 1 FROM job AS j INDEXED BY job_line WHERE j.line = f.number)
+) FROM (SELECT number FROM limit_line WHERE number > :cursor ORDER BY number LIMIT :limit) AS f
+
+-- name: idle_keys
+-- The same for keys that no line has, and no operator has set, but for starts that still count.
+SELECT max(number), json_group_array(number) FILTER (
+    WHERE NOT (f.concurrency_is_set OR f.rate_is_set) AND coalesce(f.backs_off_until, 0) <= :now
+        AND NOT EXISTS (SELECT 1 FROM limit_member AS m WHERE m.key = f.number)
+        AND NOT EXISTS (SELECT 1 FROM limit_start AS s WHERE s.key = f.number AND s.at > :now - coalesce(f.per, 0))
+) FROM (SELECT * FROM limit_key WHERE number > :cursor ORDER BY number LIMIT :limit) AS f
+
+-- name: forget_lines
+DELETE FROM limit_line WHERE number IN (SELECT value FROM json_each(:lines))
+    AND NOT EXISTS (SELECT 1 FROM job AS j INDEXED BY job_line WHERE j.line = limit_line.number)
+
+-- name: forget_members
+-- Of lines that are gone.
+DELETE FROM limit_member WHERE line IN (SELECT value FROM json_each(:lines))
+    AND NOT EXISTS (SELECT 1 FROM limit_line AS l WHERE l.number = limit_member.line)
+
+-- name: forget_keys
+DELETE FROM limit_key WHERE number IN (SELECT value FROM json_each(:keys))
+    AND NOT (concurrency_is_set OR rate_is_set)
+    AND NOT EXISTS (SELECT 1 FROM limit_member AS m WHERE m.key = limit_key.number)
+
+-- name: forget_starts_of
+-- Of keys that are gone.
+DELETE FROM limit_start WHERE key IN (SELECT value FROM json_each(:keys))
+    AND NOT EXISTS (SELECT 1 FROM limit_key AS k WHERE k.number = limit_start.key)

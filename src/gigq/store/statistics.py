@@ -13,7 +13,10 @@ from gigq.errors import StoreError
 from gigq.store.connections import connect
 from gigq.store.sqlite import Sqlite
 
-_OURS = "('job', 'params', 'execution', 'dependency', 'worker', 'counts', 'unfinished', 'place')"
+_OURS = (
+    "('job', 'params', 'execution', 'dependency', 'worker', 'counts', 'unfinished', 'place', "
+    "'limit_key', 'limit_line', 'limit_member', 'limit_start', 'admitted')"
+)
 
 
 def forget(engine: Sqlite) -> None:

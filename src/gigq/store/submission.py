@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gigq.errors import DependencyCycle, DuplicateJob, UnknownParent
 from gigq.ids import sought
 from gigq.status import JobStatus
-from gigq.store import claiming, graph, labels, uniqueness
+from gigq.store import admission, claiming, graph, labels, uniqueness
 from gigq.store.exchange import add_counts
 from gigq.store.rows import NewJob
 from gigq.store.transaction import Transaction, as_json
@@ -102,14 +102,20 @@ def insert(tx: Transaction, what: Plan, now: int) -> dict[str, str]:
     if not what.is_keyed:
         _insert(tx, what, now)
         return {}
-    claiming.expire_any(tx, now)  # a job that can never start must not keep its key
-    meeting = uniqueness.meet(tx, what.jobs, now)
+    holders = uniqueness.holders_of(tx, what.jobs, now)
+    # A job that can never start must not keep its key, though no worker has looked.
+    if any(holder.is_pending for holder in holders.values()) and claiming.expire_any(tx, now):
+        holders = uniqueness.holders_of(tx, what.jobs, now)
+    meeting = uniqueness.meet(tx, what.jobs, holders)
     if meeting.met:
         what = plan(meeting.new)
     if what.jobs:
         _insert(tx, what, now)
     for change in meeting.changes:
-        uniqueness.redeclare(tx, change, _one_kind(change.job), now)
+        seq = uniqueness.redeclare(tx, change, _one_kind(change.job), now)
+        if seq is not None:
+            admission.enter_anew(tx, change.job, seq)
+            labels.replace(tx, seq, change.job)
     return meeting.met
 
 
@@ -120,6 +126,8 @@ def _insert(tx: Transaction, what: Plan, now: int) -> None:
         _refuse_unknown(jobs, next(parent for parent in what.outside if parent not in outside))
     base = _insert_one(tx, jobs[0], now) if len(jobs) == 1 else _insert_many(tx, what, now)
     labels.insert(tx, base, jobs)
+    if any(job.limits is not None for job in jobs):
+        admission.enter(tx, jobs, base)
     if not any(job.dependencies for job in jobs):
         return
     _insert_edges(tx, what, base, outside)

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from gigq.errors import DuplicateJob, InvalidJob
 from gigq.status import JobStatus
-from gigq.store import labels
 from gigq.store.rows import NewJob, Parent
 from gigq.store.transaction import Transaction, as_json
 
@@ -21,7 +20,7 @@ _PENDING = JobStatus.PENDING.value
 _UPDATES = frozenset({"replace", "debounce"})
 
 
-class _Holder(NamedTuple):
+class Holder(NamedTuple):
     """The job that took a slot last."""
 
     key: str
@@ -29,6 +28,12 @@ class _Holder(NamedTuple):
     id: str
     status: str
     keeps: int
+    """Whether it still has a right to it."""
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it may be given another declaration."""
+        return self.status == _PENDING
 
 
 class Change(NamedTuple):
@@ -50,8 +55,13 @@ class Meeting(NamedTuple):
     """In order."""
 
 
-def meet(tx: Transaction, jobs: list[NewJob], now: int) -> Meeting:
-    """Find out who has the keys of a submission, and free those that nobody has a right to any more.
+def holders_of(tx: Transaction, jobs: list[NewJob], now: int) -> dict[str, Holder]:
+    """Who has the keys of a submission."""
+    return _holders(tx, [job.unique.key for job in jobs if job.unique is not None], now)
+
+
+def meet(tx: Transaction, jobs: list[NewJob], holders: dict[str, Holder]) -> Meeting:
+    """Decide what becomes of the unique jobs of a submission, and free the keys that nobody has a right to any more.
 
     A dependency on a job that is not submitted becomes one on the job that has its key.
 
@@ -59,7 +69,6 @@ def meet(tx: Transaction, jobs: list[NewJob], now: int) -> Meeting:
         DuplicateJob: somebody has the key of a job that wants to hear of it; the caller rolls back.
     """
     wanted = [(job, job.unique) for job in jobs if job.unique is not None]
-    holders = _holders(tx, [unique.key for _, unique in wanted], now)
     takers: dict[str, tuple[str, str]] = {h.key: (h.id, h.status) for h in holders.values() if h.keeps}
     stale: list[int] = []
     meeting = Meeting([], {}, [])
@@ -91,13 +100,13 @@ def updates(job: NewJob) -> bool:
     return job.unique is not None and job.unique.on_conflict in _UPDATES
 
 
-def _holders(tx: Transaction, keys: list[str], now: int) -> dict[str, _Holder]:
+def _holders(tx: Transaction, keys: list[str], now: int) -> dict[str, Holder]:
     if len(keys) == 1:  # for which JSON would cost most of the time
         row = tx.row("slot_holder", key=keys[0], now=now)
-        return {} if row is None else {keys[0]: _Holder(keys[0], *row)}
-    found: list[_Holder] = []
+        return {} if row is None else {keys[0]: Holder(keys[0], *row)}
+    found: list[Holder] = []
     for start in range(0, len(keys), _PIECE):
-        found += tx.array("slot_holders", _Holder, keys=as_json(keys[start : start + _PIECE]), now=now)
+        found += tx.array("slot_holders", Holder, keys=as_json(keys[start : start + _PIECE]), now=now)
     return {holder.key: holder for holder in found}
 
 
@@ -116,7 +125,7 @@ def columns(job: NewJob, now: int) -> tuple[object, ...]:
     return unique.key, unique.key, unique.states, until
 
 
-def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: int) -> None:
+def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: int) -> int | None:
     """Give a pending job what another declared; it keeps its id, its place in line, its parents and its history.
 
     Args:
@@ -124,6 +133,9 @@ def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: in
         change: which, and what it is given.
         kind: the ``kind_columns`` of that.
         now: microseconds UTC.
+
+    Returns:
+        Its number; None if it was cancelled just now, with a parent that had ended badly.
 
     Raises:
         InvalidJob: it would have to wait for other parents; the caller rolls back.
@@ -138,11 +150,12 @@ def redeclare(tx: Transaction, change: Change, kind: tuple[object, ...], now: in
         )
     listed = as_json([seq])
     tx.run("count_jobs", jobs=listed, sign=-1)
-    # Not if it was cancelled just now, with a parent that had ended badly.
-    if tx.place("redeclare", (job.name, now, *kind, *columns(job, now), seq)) == 1:
-        tx.run("redeclare_params", job=seq, body=job.params)
-        labels.replace(tx, seq, job)
+    pending = tx.place("redeclare", (job.name, now, *kind, *columns(job, now), seq)) == 1
     tx.run("count_jobs", jobs=listed, sign=1)
+    if not pending:
+        return None
+    tx.run("redeclare_params", job=seq, body=job.params)
+    return seq
 
 
 def regain(tx: Transaction, jobs: list[int], now: int) -> dict[int, str]:

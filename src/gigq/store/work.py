@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from gigq.errors import StoreError
 from gigq.ids import sought
 from gigq.lease import Lease
 from gigq.queues import EVERYTHING, Serving
-from gigq.store import claiming, exchange, graph, notes
+from gigq.store import admission, claiming, exchange, graph, notes
 from gigq.store.claiming import Claim, Claimed
 from gigq.store.exchange import Batch
 from gigq.store.notes import NoteRow
 from gigq.store.rows import Exchanged, Peek, Settlement
 from gigq.store.transaction import Transaction
 from gigq.store.verbs import PIECE, Verbs
+
+
+class _Moved(NamedTuple):
+    """What came of an exchange beside its settlements."""
+
+    claimed: Claimed | None
+    more: bool
+
+    def exchanged(self, lost: list[Settlement], refused: list[Settlement]) -> Exchanged:
+        if self.claimed is None:
+            return Exchanged([], lost, refused, self.more)
+        return Exchanged(self.claimed.read(), lost, refused, self.more or self.claimed.put_back > 0)
 
 
 class Work(Verbs):
@@ -25,8 +38,9 @@ class Work(Verbs):
         with self._reading() as tx:
             outlook = claiming.look(tx)
             ready = claiming.is_any_ready(tx, serving, outlook)
-            moments = [moment for moment in (outlook.due_at, outlook.ends_at) if moment is not None]
-            return Peek(ready, min(moments, default=None), bool(outlook.unfinished))
+            times = (outlook.due_at, outlook.ends_at, outlook.opens_at)
+            moments = [moment for moment in times if moment is not None]
+            return Peek(ready, min(moments, default=None), bool(outlook.unfinished), tx.value("next_tick"))
 
     def exchange(
         self,
@@ -59,8 +73,8 @@ class Work(Verbs):
                 exchange.settle(tx, batch, now)
                 if said:
                     notes.write(tx, said)
-                claimed = self._move_on(tx, batch, claim, now)
-            return Exchanged(claimed.read() if claimed else [], [], [])
+                moved = self._move_on(tx, batch, claim, now)
+            return moved.exchanged([], [])
         except exchange.LostLease:
             pass
         except StoreError as error:
@@ -70,12 +84,10 @@ class Work(Verbs):
             lost, refused = exchange.settle_one_by_one(tx, settlements, now, late=late)
             if said:
                 notes.write(tx, said)
-            claimed = self._move_on(tx, None, claim, now)
-        return Exchanged(claimed.read() if claimed else [], lost, refused)
+            moved = self._move_on(tx, None, claim, now)
+        return moved.exchanged(lost, refused)
 
-    def _move_on(
-        self, tx: Transaction, settled: Batch | None, claim: Claim | None, now: int
-    ) -> Claimed | None:
+    def _move_on(self, tx: Transaction, settled: Batch | None, claim: Claim | None, now: int) -> _Moved:
         outlook = claiming.look(tx)
         is_over = outlook.ends_at is not None and outlook.ends_at <= now
         is_due = outlook.due_at is not None and outlook.due_at <= now
@@ -84,14 +96,17 @@ class Work(Verbs):
         all_ended = not is_over or claiming.expire(tx, now, PIECE)
         if is_due:
             tx.run("promote", now=now, limit=PIECE)
+        if outlook.unfinished or is_over or is_due:
+            outlook = claiming.look(tx)
+        if outlook.opens_at is not None and outlook.opens_at <= now:
+            admission.admit(tx, now)
+            outlook = claiming.look(tx)
         claimed = None
         if claim is not None and claim.wants and all_ended:
-            if outlook.unfinished or is_over or is_due:
-                outlook = claiming.look(tx)
             leaving = settled.leaving() if settled is not None else {}
             claimed = claiming.claim(tx, claim, now, outlook, leaving)
         exchange.count(tx, settled, claimed)
-        return claimed
+        return _Moved(claimed, outlook.opens_at is not None and outlook.opens_at <= now)
 
     def expire(self, now: int) -> bool:
         """End pending jobs that are over, where no exchange does; whether there were any."""

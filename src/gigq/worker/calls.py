@@ -27,6 +27,8 @@ class Call:
     error: str | None = None
     delay: int | None = None
     """Microseconds until the job runs again, where the run or its policy says so."""
+    backs_off: str | None = None
+    """See control.Control."""
 
     is_async = False
     """Whether it takes a slot for coroutines."""

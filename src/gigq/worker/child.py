@@ -27,6 +27,7 @@ from types import FrameType
 from typing import Any
 
 from gigq import callables, shield
+from gigq.clock import SYSTEM
 from gigq.errors import ParentResultsTooLarge, StoreError
 from gigq.ids import mark_key
 from gigq.lease import Lease
@@ -120,9 +121,7 @@ class Child:
         os.register_at_fork(after_in_child=self._forget_worker)
         self._notes: Notes[_Run] = Notes(self._wake_listener)
         self._marks = marks = open_marks(Place(setup.marks_path, setup.marks_offset))
-        self._runner: Runner[_Run] = Runner(
-            self, marks, time.monotonic_ns, self._notes, setup.max_result, ctrl_c=False
-        )
+        self._runner: Runner[_Run] = Runner(self, marks, SYSTEM, self._notes, setup.max_result, ctrl_c=False)
         self._lane: Lane[_Run] | None = None
 
     def _forget_worker(self) -> None:
@@ -186,6 +185,7 @@ class Child:
                 ended.error,
                 run.turned_async,
                 ended.delay,
+                ended.backs_off,
             )
         )
 

@@ -6,9 +6,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from gigq import codec
+from gigq.clock import to_iso
 from gigq.errors import JobError
 from gigq.worker import describe
 from gigq.worker.notes import Progress
@@ -45,6 +47,8 @@ class Facts(Protocol):
     def runs(self) -> int: ...
     @property
     def execution_id(self) -> str | None: ...
+    @property
+    def tick(self) -> int | None: ...
 
 
 class Voice(Protocol):
@@ -92,6 +96,15 @@ class CurrentJob:
     def execution_id(self) -> str:
         """Names this run for ever: what it does elsewhere can be told from what other runs of the job did."""
         return self._facts.execution_id or ""
+
+    @property
+    def tick(self) -> datetime | None:
+        """The time that its schedule made it for, in UTC; None for a job that no schedule has made.
+
+        It stays the same however late the job starts, and in every attempt.
+        """
+        tick = self._facts.tick
+        return None if tick is None else datetime.fromisoformat(to_iso(tick))
 
     @property
     def parents(self) -> Iterator[ParentJob]:

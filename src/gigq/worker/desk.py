@@ -76,9 +76,7 @@ class Desk:
         seat = self.seat()
         with self._guard:
             if self._runner is None:
-                self._runner = Runner(
-                    self, seat.marks, self._queue.clock.monotonic, self.notes, self.max_result
-                )
+                self._runner = Runner(self, seat.marks, self._queue.clock, self.notes, self.max_result)
             return self._runner
 
     def upkeep(self) -> Upkeep:

@@ -309,6 +309,8 @@ class Loop:
         self._open.update([(call.lease.seq, call) for call in calls])
         if order.claim is not None:
             self._lanes.took(order.claim, calls)
+            if answer.more:
+                self._lanes.look()
             self._next_due = None
             if not self._lanes.looks() and (found := self._peek()):
                 self._next_due = found.next_due
@@ -340,13 +342,16 @@ class Loop:
         """None while the database cannot be read; then it is tried again."""
         try:
             with self._store.engine.hurried(PATIENCE):
-                return self._store.peek(self._seat.serving)
+                found = self._store.peek(self._seat.serving)
         except StoreReplaced:
             raise
         except StoreBusy:
             pass
         except StoreError as error:
             self._exchanges.in_trouble(error)
+        else:
+            self._upkeep.next_tick = found.next_tick
+            return found
         self._lanes.look()
         return None
 

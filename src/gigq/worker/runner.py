@@ -10,9 +10,10 @@ from types import CoroutineType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from gigq import binding, callables, codec
+from gigq.clock import Clock
 from gigq.control import Control
 from gigq.errors import FunctionUnavailable, InvalidValue, StoreError
-from gigq.lease import Lease
+from gigq.lease import START_WITHIN, Lease
 from gigq.marks import Marks
 from gigq.status import End
 from gigq.worker import context, describe
@@ -66,6 +67,10 @@ class _NotNow(Exception):
     """What a function needs cannot be read now: it has not begun, and is not to be charged."""
 
 
+class _TooLate(Exception):
+    """It was claimed too long ago for what its limits have noted of its start."""
+
+
 class Ended(NamedTuple):
     """How a function ended."""
 
@@ -77,6 +82,8 @@ class Ended(NamedTuple):
     value: Any = None
     delay: int | None = None
     """Microseconds until the job runs again, where it says so itself."""
+    backs_off: str | None = None
+    """See control.Control."""
 
 
 class Runner(Generic[R]):
@@ -86,7 +93,7 @@ class Runner(Generic[R]):
         self,
         office: Office[R],
         marks: Marks,
-        monotonic: Callable[[], int],
+        clock: Clock,
         notes: Notes[R],
         max_result: int,
         *,
@@ -95,14 +102,15 @@ class Runner(Generic[R]):
         """Args:
         office: for what is needed and said.
         marks: where starts are noted.
-        monotonic: nanoseconds.
+        clock: where the time is read.
         notes: where output and progress go.
         max_result: bytes of JSON that a result may take.
         ctrl_c: whether a KeyboardInterrupt in the main thread is the user's, and not the job's.
         """
         self._office = office
         self._marks = marks
-        self._monotonic = monotonic
+        self._monotonic = clock.monotonic
+        self._now = clock.now
         self._notes = notes
         self._max_result = max_result
         self._ctrl_c = ctrl_c
@@ -172,6 +180,8 @@ class Runner(Generic[R]):
 
     def _prepare(self, run: R) -> tuple[Callable[..., Any], dict[str, Any]]:
         facts = run.facts
+        if facts.line is not None and self._now() > (facts.claimed_at or 0) + START_WITHIN:
+            raise _TooLate
         started = run.started = self._monotonic()
         self._marks.write(run.slot, run.key, started)
         function = self._function(facts)
@@ -232,13 +242,16 @@ class Runner(Generic[R]):
     def _raised(self, error: BaseException, run: R) -> Ended:
         if type(error) is _NotNow:
             return Ended("hindered", self._monotonic(), error=str(error))
+        if type(error) is _TooLate:
+            return Ended("unstarted", self._monotonic())
         if issubclass(type(error), FunctionUnavailable):
             return Ended("unavailable", self._monotonic(), error=str(error))
         ended = self._monotonic()
         if run.asked or (run.facts.retry is None and not issubclass(type(error), Control)):
             return Ended("raised", ended, error=describe.error(error))
-        end, delay, note = Judge(error, run.facts, self._is_the_users).verdict()
-        return Ended(end, ended, error=describe.error(error) + note, delay=delay)
+        end, delay, note, backs_off = Judge(error, run.facts, self._is_the_users).verdict()
+        told = describe.error(error) + note
+        return Ended(end, ended, error=told, delay=delay, backs_off=backs_off)
 
     def _is_the_users(self, error: BaseException) -> bool:
         """Whether it is Ctrl-C, which in the main thread is the user's and not the job's."""

@@ -30,7 +30,10 @@ def of(call: Call, offset: int) -> Settlement:
         return returned(lease, started_at, ended_at, call.result)
     if end in NOT_BEGUN:
         started_at = None
-    return decide(lease, end, ended_at, started_at=started_at, error=error, delay=delay)
+    settlement = decide(lease, end, ended_at, started_at=started_at, error=error, delay=delay)
+    if end == "snoozed":
+        settlement.backs_off = call.backs_off
+    return settlement
 
 
 def _asked(call: Call) -> End:

@@ -203,6 +203,7 @@ class Single:
             return
         if ended.end == "unavailable":
             self._desk.tell_missing(call.lease, ended.error or "")
+        call.backs_off = ended.backs_off
         call.ends(ended.end, ended.ended, ended.error, ended.result, ended.delay)
         settlement = settling.of(call, self._clock.now() - self._clock.monotonic() // 1000)
         if settlement.status in (JobStatus.PENDING.value, JobStatus.CANCELLED.value):

@@ -6,11 +6,16 @@ from gigq.clock import Clock
 from gigq.store import Store
 from gigq.store.rows import Settlement
 from gigq.worker import settling
-from gigq.worker.chores import imports
+from gigq.worker.chores import imports, schedules
+from gigq.worker.chores.limits import Tidying
 from gigq.worker.chores.rescue import Rescue
 from gigq.worker.chores.retention import Retention
 
 _EVERY = 1_000_000_000
+_AGAIN = 100_000
+"""Microseconds until schedules are tried again that could not be written."""
+_AT_MOST = 25_000_000
+"""Nanoseconds after which schedules that are due wait for the next turn."""
 _IMPORTS_EVERY = 10
 """So many times more seldom: a look at what is held for want of a module."""
 
@@ -26,26 +31,48 @@ class Upkeep:
         self.rescue = Rescue(store, clock)
         self._retention = Retention(store, clock)
         self._next = self._due = clock.monotonic()
+        self._tidying = Tidying(store, clock)
         self._imports_next = clock.monotonic()
+        self.next_tick: int | None = None
+        """When a schedule is due, as far as this worker has heard (microseconds UTC)."""
 
     def is_due(self) -> bool:
-        return self._clock.monotonic() >= self._due
+        return self.seconds_left() == 0
 
     def seconds_left(self) -> float:
-        return max(0.0, (self._due - self._clock.monotonic()) / 1e9)
+        left = (self._due - self._clock.monotonic()) / 1e9
+        if self.next_tick is not None:
+            left = min(left, (self.next_tick - self._clock.now()) / 1e6)
+        return max(0.0, left)
 
     def run_once(self, mine: int) -> bool:
         """Do what is due; whether a job may have become ready by it.
+
+        Args:
+            mine: number of this worker, whose runs its own loop looks after.
 
         Raises:
             StoreError: the database cannot be written now; the next turn tries again.
         """
         try:
-            became_ready = self._clock.monotonic() >= self._next and self._look_after_others(mine)
+            fired = self.fire_schedules()
+            released = self._clock.monotonic() >= self._next and self._look_after_others(mine)
             self._retention.run_once()
-            return became_ready
+            return bool(fired or released)
         finally:
             self._due = min(self._next, self._clock.monotonic() + int(self._retention.seconds_left() * 1e9))
+
+    def fire_schedules(self) -> int:
+        """Make the jobs of schedules that are due, or as many as do not keep others waiting; how many."""
+        until = self._clock.monotonic() + _AT_MOST
+        total = 0
+        while True:
+            self.next_tick = self._clock.now() + _AGAIN
+            fired, self.next_tick = schedules.fire(self._store, self._clock)
+            total += fired
+            is_more = self.next_tick is not None and self.next_tick <= self._clock.now()
+            if not is_more or self._clock.monotonic() >= until:
+                return total
 
     def _look_after_others(self, mine: int) -> bool:
         self._next = self._clock.monotonic() + _EVERY
@@ -55,6 +82,7 @@ class Upkeep:
         expired = self._store.expire(self._clock.now())
         released = self.look_after_imports()
         self._retention.learn()
+        self._tidying.run()
         return bool(settled or expired or released)
 
     def look_after_imports(self) -> int:

@@ -109,6 +109,8 @@ class Done(Struct, array_like=True, tag=2, gc=False):
     """Whether the function turned out to be a coroutine function."""
     delay: int | None
     """Microseconds until the job runs again, where the run or its policy says so."""
+    backs_off: str | None
+    """See control.Control."""
 
 
 class Returned(Struct, array_like=True, tag=3):

@@ -209,6 +209,7 @@ class Worker:
         upkeep = self._desk.upkeep()
         upkeep.announce(upkeep.rescue.dead_workers(self._desk.seat().number))
         upkeep.look_after_imports()
+        upkeep.fire_schedules()
         return self._single.process_next(own_claim=self._owns_claim)
 
     def close(self) -> None:
@@ -399,9 +400,9 @@ class Worker:
 
     def _pause(self) -> None:
         if self.db_path == ":memory:":  # one connection, whose own commits change no version
-            time.sleep(min(0.05, self.polling_interval))
+            time.sleep(min(0.05, self.polling_interval, self._desk.upkeep().seconds_left()))
             return
-        until = time.monotonic() + self.polling_interval
+        until = time.monotonic() + min(self.polling_interval, self._desk.upkeep().seconds_left())
         version = self._queue._store.engine.data_version()
         while (
             self.running and time.monotonic() < until and self._queue._store.engine.data_version() == version

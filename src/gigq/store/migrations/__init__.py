@@ -25,12 +25,14 @@ NUMBERED: tuple[str, ...] = (
     "0002_execution.sql",
     "0003_queues.sql",
     "0004_retries.sql",
+    "0005_schedules.sql",
     "0006_uniqueness.sql",
     "0007_tags.sql",
+    "0009_limits.sql",
 )
 NEWEST = int(NUMBERED[-1][:4])
 VIEWS = "views.sql"
-_CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|VIEW|INDEX)(?: IF NOT EXISTS)? (\w+)")
+_CREATES = re.compile(r"CREATE (?:UNIQUE )?(?:TABLE|VIEW|INDEX|TRIGGER)(?: IF NOT EXISTS)? (\w+)")
 
 
 class State(NamedTuple):
@@ -121,5 +123,12 @@ def _refuse_taken_names(connection: sqlite3.Connection, name: str) -> None:
 def _statements(name: str) -> list[str]:
     """One by one: executescript() would commit the open transaction."""
     text = resources.files(__package__).joinpath(name).read_text("utf-8")
-    bare = re.sub(r"--.*", "", text)
-    return [statement for part in bare.split(";\n") if (statement := part.strip())]
+    found, open_part = [], ""
+    for part in re.sub(r"--.*", "", text).split(";\n"):
+        open_part += part
+        if sqlite3.complete_statement(f"{open_part};"):  # a trigger has such ends within
+            found.append(open_part.strip())
+            open_part = ""
+        else:
+            open_part += ";\n"
+    return [statement for statement in found if statement]

@@ -54,9 +54,13 @@ SELECT
     j.parents_left AS parents_left,
     j.held_by AS held_by,
     j.retry AS retry,
+    j.schedule AS schedule,
+    strftime('%Y-%m-%dT%H:%M:%S', j.tick / 1000000, 'unixepoch')
+        || printf('.%06d+00:00', j.tick % 1000000) AS tick,
     j.unique_key AS unique_key,
     (SELECT n.tags FROM annotation AS n WHERE n.seq = j.seq) AS tags,
     (SELECT n.metadata FROM annotation AS n WHERE n.seq = j.seq) AS metadata,
+    (SELECT n.name FROM limit_line AS n WHERE n.number = j.line) AS limits,
     j.seq AS seq
 FROM job AS j;
 

@@ -162,6 +162,7 @@ class Processes:
         call.error = done.error
         if done.delay is not None:
             call.delay = done.delay
+            call.backs_off = done.backs_off
         self._ended.append(call)
 
     def _hear_other(self, child: Process, message: wire.ToParent) -> None:

@@ -198,6 +198,7 @@ class Threads:
             if call.abandoned:
                 return False
             del self._running[ident]
+            call.backs_off = ended.backs_off
             self._finished.append(call.ends(ended.end, ended.ended, ended.error, ended.result, ended.delay))
         if self._asleep:
             self._wake()

@@ -91,7 +91,7 @@ def test_what_the_page_on_schedules_shows_is_so(tmp_path: Path) -> None:
 
 PRINTING = {
     page: (ROOT / "docs" / page).read_text("utf-8")
-    for page in ("limits.md", "retries.md", "transactions.md", "uniqueness.md")
+    for page in ("limits.md", "retries.md", "transactions.md", "uniqueness.md", "workflows.md")
 }
 """Pages whose scripts are each followed by what they print."""
 PRINTED = [

@@ -23,6 +23,7 @@ from gigq.errors import (
     TooManyAbandoned,
     UnknownParent,
     WorkerFailed,
+    WorkflowFailed,
 )
 from gigq.job import Job
 from gigq.limits import Limit
@@ -90,6 +91,7 @@ __all__ = [
     "Worker",
     "WorkerFailed",
     "Workflow",
+    "WorkflowFailed",
     "close_connections",
     "current_job",
     "setup_logging",

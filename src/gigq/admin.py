@@ -81,18 +81,27 @@ def resolve(queue: JobQueue, text: str) -> str | None:
     Raises:
         Refused: several ids begin or end with it.
     """
+    return _resolve(text, "job", queue._store.matching_ids)
+
+
+def resolve_workflow(queue: JobQueue, text: str) -> str | None:
+    """The same for workflows."""
+    return _resolve(text, "workflow", queue._store.matching_workflows)
+
+
+def _resolve(text: str, what: str, matching: Callable[[str, int], list[str]]) -> str | None:
     text = text.strip()
     try:
         text.encode()
     except UnicodeEncodeError:
         return None
-    found = queue._store.matching_ids(text, _NAMED + 1) if text else []
+    found = matching(text, _NAMED + 1) if text else []
     if len(found) <= 1:
         return found[0] if found else None
-    named = "\n".join(f"  {job_id}" for job_id in found[:_NAMED])
+    named = "\n".join(f"  {one}" for one in found[:_NAMED])
     more = "\n  ..." if len(found) > _NAMED else ""
     raise Refused(
-        f"{text!r} is not one job's id, several fit:\n{named}{more}\nGive more of it, or its last digits."
+        f"{text!r} is not one {what}'s id, several fit:\n{named}{more}\nGive more of it, or its last digits."
     )
 
 

@@ -78,6 +78,8 @@ def refer(function: Any) -> Reference:
             f"function: {name} is nested in another function (a closure); a worker cannot find it. "
             "Move it to the top of its module and pass what it needs as params."
         )
+    if module == SCRIPT_MODULE:  # in a worker: a job of a script adds another
+        return Reference("__main__", name, _script_of(function, name))
     return _refer_main(name) if module == "__main__" else Reference(module, name)
 
 
@@ -90,6 +92,14 @@ def _refer_main(name: str) -> Reference:
     if path is None or not os.path.isfile(path):
         return Reference("__main__", name, _this_process())
     return Reference("__main__", name, os.path.realpath(path))
+
+
+def _script_of(function: Any, name: str) -> str:
+    """The loaded script that has it; one that is just being loaded is the last."""
+    for script, module in _scripts.items():
+        if bare(getattr(module, name, None)) is function:
+            return script
+    return os.path.realpath(sys.modules[SCRIPT_MODULE].__file__ or "")
 
 
 def _this_process() -> str:

@@ -18,6 +18,7 @@
     │   └── StoreReplaced                  the file was replaced, renamed or deleted while in use
     ├── WorkerFailed                       a worker that cannot go on; its jobs are given back, or rescued
     │   └── TooManyAbandoned               too many of its threads hang: it is time for a new process
+    ├── WorkflowFailed                     a workflow that was run to its end has not completed
     ├── Refused                            an operator's request that was understood and declined
     └── JobError                           raised by, or about, the run of one job
         ├── FunctionUnavailable            its module or function is missing in this worker
@@ -26,6 +27,8 @@
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class GigQError(Exception):
@@ -90,6 +93,15 @@ class WorkerFailed(GigQError):
 
 class TooManyAbandoned(WorkerFailed):
     """More threads hang in runs that were given up than ``max_abandoned`` allows; a new process is rid of them."""
+
+
+class WorkflowFailed(GigQError):
+    """A workflow that was run to its end, and not all of its jobs completed."""
+
+    def __init__(self, message: str, workflow: Any) -> None:
+        super().__init__(message)
+        self.workflow = workflow
+        """The workflow, as ``queue.workflow(id)`` gives it."""
 
 
 class Refused(GigQError):

@@ -10,7 +10,7 @@ from gigq.errors import InvalidJob, InvalidValue
 from gigq.job import Job
 
 if TYPE_CHECKING:
-    from gigq.store.rows import NewJob
+    from gigq.newjob import NewJob
 
 
 def moment(text: str, what: str, job: Job | None = None) -> int:
@@ -30,7 +30,7 @@ def rows(jobs: list[Job], max_params: int, now: int) -> list[NewJob]:
     Raises:
         InvalidJob: naming the job and its field.
     """
-    from gigq.store.rows import NewJob
+    from gigq.newjob import NewJob
 
     if len(jobs) == 1:
         [job] = jobs
@@ -71,7 +71,7 @@ def from_template(text: str, at: int, now: int) -> NewJob:
     """
     import msgspec
 
-    from gigq.store.rows import NewJob
+    from gigq.newjob import NewJob
 
     try:
         row = msgspec.json.decode(text, type=NewJob)
@@ -79,6 +79,37 @@ def from_template(text: str, at: int, now: int) -> NewJob:
         raise InvalidJob(f"its job cannot be read: {error}. Declare the schedule again.") from error
     row.id, row.created_at, row.times = ids.job_id(), now, row.times.counted_from(at)
     return row
+
+
+def as_template(job: Job) -> dict[str, Any]:
+    """A job as it is inserted, in plain values and without times: others are made of it, each with an id and params.
+
+    Raises:
+        InvalidJob: naming the job and its field.
+    """
+    import copy
+
+    import msgspec
+
+    plain = copy.copy(job)
+    plain.run_at = plain.delay = plain.expires = plain.deadline = None
+    row = rows([plain], codec.MAX_PARAMS, 0)[0]
+    if row.unique is not None:
+        raise InvalidJob(
+            f"job {job.name!r}: unique: jobs that are made of one cannot be unique, each would be the other"
+        )
+    template: dict[str, Any] = msgspec.to_builtins(row)
+    return template
+
+
+def check_name(name: Any) -> None:
+    """InvalidJob for what cannot be the name of a workflow."""
+    try:
+        stored = isinstance(name, str) and bool(name) and "\x00" not in name and name.encode()
+    except UnicodeEncodeError:
+        stored = False
+    if not stored:
+        raise InvalidJob(f"name: a workflow's is text without NUL, not {name!r:.100}")
 
 
 def _check(job: Job) -> None:
@@ -132,7 +163,7 @@ def _params(job: Job, limit: int) -> str:
 
 def _unique(row: NewJob, job: Job, reference: callables.Reference, now: int) -> None:
     """Note what makes it unique, and when it runs if it is debounced."""
-    from gigq.store.rows import NewUnique
+    from gigq.newjob import NewUnique
 
     found = unique.declared(job)
     if found is None:

@@ -15,13 +15,15 @@ from gigq.job import Job
 from gigq.retention import Keeping
 from gigq.scheduling import Scheduling
 from gigq.status import JobStatus
+from gigq.submitted import SubmittedWorkflow
 
 if TYPE_CHECKING:
     import sqlite3
 
+    from gigq.newjob import NewJob
     from gigq.store import Store
     from gigq.store.connections import Durability
-    from gigq.store.rows import NewJob
+    from gigq.store.rows import NewWorkflow
 
 
 class JobQueue(QueueControls, Scheduling, Finding, Keeping):
@@ -101,7 +103,10 @@ class JobQueue(QueueControls, Scheduling, Finding, Keeping):
         return job.id
 
     def _post(
-        self, jobs: list[Job], connection: sqlite3.Connection | None
+        self,
+        jobs: list[Job],
+        connection: sqlite3.Connection | None,
+        workflow: NewWorkflow | None = None,
     ) -> tuple[list[NewJob], dict[str, str]]:
         """What was to be inserted, and of that the id of a job that was not -> id of the one that has its unique key."""
         now = self.clock.now()
@@ -109,8 +114,8 @@ class JobQueue(QueueControls, Scheduling, Finding, Keeping):
         if not rows:
             return rows, {}
         if connection is None:
-            return rows, self._store.submit(rows, now)
-        return rows, self._store.submit_within(connection, rows, now)
+            return rows, self._store.submit(rows, now, workflow)
+        return rows, self._store.submit_within(connection, rows, now, workflow)
 
     def submit_many(self, jobs: Iterable[Job], *, connection: sqlite3.Connection | None = None) -> list[str]:
         """
@@ -130,9 +135,13 @@ class JobQueue(QueueControls, Scheduling, Finding, Keeping):
             InvalidJob: One of them cannot be accepted, or they wait for each other in a circle.
             StoreError: They could not be stored. Either way nothing was written.
         """
+        return self._submit_many(list(jobs), connection, None)
+
+    def _submit_many(
+        self, submitted: list[Job], connection: sqlite3.Connection | None, workflow: NewWorkflow | None
+    ) -> list[str]:
         callables.end_load()
-        submitted = list(jobs)
-        rows, met = self._post(submitted, connection)
+        rows, met = self._post(submitted, connection, workflow)
         if len(submitted) == 1 and not met:
             log.submitted(submitted[0].id, submitted[0].name)
         else:
@@ -268,6 +277,38 @@ class JobQueue(QueueControls, Scheduling, Finding, Keeping):
             return False
         log.requeued(job_id)
         return True
+
+    def workflow(self, workflow_id: str) -> SubmittedWorkflow:
+        """
+        Find a workflow that was submitted.
+
+        Args:
+            workflow_id: ``Workflow.id``; also ``workflow`` in what ``get_status`` says of one of its jobs.
+
+        Raises:
+            KeyError: There is none with this id, or all its jobs were cleared.
+        """
+        row = self._store.workflow(workflow_id)
+        if row is None:
+            raise KeyError(f"Workflow {workflow_id} is not in {self._name}")
+        return SubmittedWorkflow(self, row)
+
+    def workflows(self, limit: int = 100) -> list[SubmittedWorkflow]:
+        """
+        List workflows in the queue.
+
+        Args:
+            limit: Maximum number of workflows to return.
+
+        Returns:
+            Those of which a job is left, newest first.
+
+        Raises:
+            ValueError: The limit is negative.
+        """
+        if not isinstance(limit, int) or limit < 0:
+            raise InvalidJob(f"limit: a whole number from 0 up, not {limit!r}")
+        return [SubmittedWorkflow(self, row) for row in self._store.workflows(limit)]
 
     def close(self) -> None:
         """Close this thread's connection; the next call opens it anew."""

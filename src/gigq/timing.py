@@ -24,6 +24,10 @@ class Declared(Protocol):
     deadline: Duration | Moment | None
 
 
+FIELDS = ("run_at", "delay", "expires", "deadline")
+"""Those of ``Declared`` that are times."""
+
+
 class Times(NamedTuple):
     """The times of a job that is submitted; microseconds UTC."""
 
@@ -98,6 +102,20 @@ def times_of(job: Declared, now: int) -> Times:
     deadline_at = at.get("deadline")
     deadline = None if deadline_at is None or deadline_at <= now else deadline_at - now
     return Times(due_at, at.get("expires"), deadline_at, deadline, min(at.values(), default=None))
+
+
+def as_json(job: Declared) -> dict[str, float | str]:
+    """What a job declares, in values that JSON has; those of ``Declared`` that it leaves out are missing."""
+    plain: dict[str, float | str] = {}
+    for field in FIELDS:
+        value = getattr(job, field)
+        if isinstance(value, timedelta):
+            value = value.total_seconds()
+        elif isinstance(value, datetime):
+            value = value.astimezone().isoformat()
+        if value is not None:
+            plain[field] = value
+    return plain
 
 
 def put_off(job: Declared, times: Times, due_at: int) -> Times:

@@ -68,6 +68,8 @@ def test_these_are_the_commands_of_this_version() -> None:
             "schedule pause",
             "schedule resume",
         ),
+        "workflow",
+        *(f"workflow {word}" for word in ("list", "show", "graph", "retry", "cancel")),
         *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
         *("schedule run", "schedule remove", "schedule backfill"),
         *("limit", "limit list", "limit set", "limit reset"),

@@ -49,6 +49,7 @@ NAMES = [
     "Worker",
     "WorkerFailed",
     "Workflow",
+    "WorkflowFailed",
     "close_connections",
     "current_job",
     "setup_logging",

@@ -45,6 +45,7 @@ OURS = {
     "parents_left",
     "held_by",
     "progress",
+    "workflow",
     "retry",
     "run_at",
     "expires_at",

@@ -10,8 +10,8 @@ from stores import Hands, Kind, new_job
 from gigq.clock import SECOND
 from gigq.lease import START_WITHIN, Lease
 from gigq.limits import Setting
+from gigq.newjob import NewJob, NewUnique
 from gigq.status import End
-from gigq.store.rows import NewJob, NewUnique
 
 A = share("a", 1)
 

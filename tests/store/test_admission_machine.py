@@ -23,10 +23,10 @@ from stores import Hands, Kind, assert_sound, open_kind
 
 from gigq import close_connections
 from gigq.limits import Share
+from gigq.newjob import NewJob
 from gigq.queues import Serving
 from gigq.status import End
 from gigq.store import admission, rooms
-from gigq.store.rows import NewJob
 
 ENDS: st.SearchStrategy[End] = st.sampled_from(
     ["returned", "returned", "raised", "timeout", "died", "stopped", "unstarted", "hindered", "unavailable"]

@@ -172,7 +172,7 @@ def requeue_without_finishing(hands: Hands, job_id: str) -> None:
     seq, now = hands.job(job_id)["seq"], hands.clock.now()
     with hands.store._writing() as tx:
         graph.requeue(tx, [seq], now)
-        graph.revived(tx, seq, now)
+        graph.revived(tx, [seq], now)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from clocks import TurnedClock
 from stores import Hands, new_job
 
 from gigq import JobQueue
+from gigq.newjob import NewJob
 from gigq.store import Store, open_file
 from gigq.store.connections import connect
-from gigq.store.rows import NewJob
 
 MIB = 1024 * 1024
 

@@ -12,9 +12,10 @@ from typing import Any
 import ledger
 
 from gigq.marks import Marks
+from gigq.newjob import NewJob
 from gigq.store import claiming, exchange, submission
 from gigq.store.base import Store
-from gigq.store.rows import Exchanged, NewJob
+from gigq.store.rows import Exchanged
 from gigq.store.sidecar import FileSidecar, Life
 from gigq.store.transaction import Transaction
 from gigq.worker.runner import Ended, Runner
@@ -157,8 +158,8 @@ def _in_submit(strike: Strike) -> None:
 def _after_submit(strike: Strike) -> None:
     real = Store.submit
 
-    def submit(self: Store, jobs: list[NewJob], now: int) -> dict[str, str]:
-        met = real(self, jobs, now)
+    def submit(self: Store, jobs: list[NewJob], now: int, *workflow: Any) -> dict[str, str]:
+        met = real(self, jobs, now, *workflow)
         strike()
         return met
 

@@ -10,11 +10,12 @@ from stores import Hands, new_job
 from gigq.clock import SECOND
 from gigq.lease import Lease
 from gigq.limits import Setting, Share
+from gigq.newjob import NewJob
 from gigq.queues import Serving
 from gigq.status import End
 from gigq.store import rooms
 from gigq.store.claiming import Claim
-from gigq.store.rows import NewJob, Settlement
+from gigq.store.rows import Settlement
 from gigq.worker import settling
 
 Bound = tuple[int | None, int | None, int | None]

@@ -181,8 +181,16 @@ def _graph(seen: Evidence) -> Iterator[str]:
         for parent in json.loads(seen.jobs[child]["dependencies"]):
             runs = seen.runs.get(parent, [])
             end = seen.ends.get(runs[-1]["id"]) if runs else None
+            if end is None and _may_be_bad(seen, child, parent):
+                continue  # cancelled, or dead: the ledger knows of no end
             if end is None or end.at > starts[0].at:
                 yield f"I8 {child} was started before its parent {parent} had ended"
+
+
+def _may_be_bad(seen: Evidence, child: str, parent: str) -> bool:
+    """Whether a job runs though its parent has ended badly, as that has."""
+    bad = seen.jobs.get(parent, {}).get("status") in ("failed", "timeout", "cancelled")
+    return bad and seen.jobs[child]["on_parent_failure"] == "run"
 
 
 def _soundness(seen: Evidence) -> Iterator[str]:

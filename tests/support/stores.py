@@ -10,12 +10,13 @@ from clocks import TurnedClock
 
 from gigq.clock import SECOND
 from gigq.lease import Lease
+from gigq.newjob import NewJob
 from gigq.queues import Serving
 from gigq.status import End
 from gigq.store import Store, open_file, open_memory
 from gigq.store.claiming import Claim
 from gigq.store.listing import Wanted
-from gigq.store.rows import Exchanged, NewJob, Settlement
+from gigq.store.rows import Exchanged, Settlement
 from gigq.worker import settling
 
 LEGACY = Path(__file__).parent.parent / "fixtures" / "legacy"

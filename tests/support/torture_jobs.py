@@ -13,8 +13,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import ledger
+
+from gigq import Job
+from gigq.status import OnParentFailure
 
 
 def work(milliseconds: float = 1.0) -> str:
@@ -241,3 +245,22 @@ def wait_until_told_too(path: str) -> str:
         while not Path(path).exists():
             time.sleep(0.01)
     return mine.execution_id
+
+
+def grow(adds: list[dict[str, Any]], fails: bool, milliseconds: float = 2.0) -> str:
+    """Adds a job for each, half of them before its work and half behind; perhaps it fails then."""
+    with ledger.run() as mine:
+        for spec in adds[::2]:
+            mine.add(growing(**spec))
+        time.sleep(milliseconds / 1000)
+        for spec in adds[1::2]:
+            mine.add(growing(**spec))
+        if fails:
+            raise ValueError("it fails, and adds nothing")
+    return mine.execution_id
+
+
+def growing(name: str, policy: OnParentFailure, adds: list[dict[str, Any]], fails: bool) -> Job:
+    """A job of :func:`grow`."""
+    params = {"adds": adds, "fails": fails}
+    return Job(name, grow, params, max_attempts=2, max_crashes=1000, on_parent_failure=policy)

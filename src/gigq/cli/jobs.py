@@ -102,6 +102,8 @@ def _show(found: dict[str, Any]) -> None:
         pairs.append(("Schedule", f"{found['schedule']}, for {output.time(found['tick'])}"))
     if found["worker_id"]:
         pairs.append(("Worker", found["worker_id"]))
+    if found["workflow"]:
+        pairs.append(("Workflow", found["workflow"]))
     if found["progress"]:
         pairs.append(("Progress", _progress(**found["progress"])))
     first, _, rest = (found["error"] or "").partition("\n")

@@ -20,6 +20,7 @@ from gigq.cli import (
     submit,
     waiting,
     worker,
+    workflow,
 )
 from gigq.cli.options import Group
 
@@ -68,6 +69,7 @@ for command in (
     jobs.cancel,
     jobs.requeue,
     jobs.clear,
+    workflow.workflow,
     queues.queue,
     retain.retain,
     schedule.schedule,

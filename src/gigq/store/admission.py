@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from gigq.lease import START_WITHIN, Lease
 from gigq.limits import JOINT
+from gigq.newjob import NewJob
 from gigq.store import rooms
 from gigq.store.rooms import Room, Start
-from gigq.store.rows import NewJob, Settlement
+from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json
 
 _LINES = 1000

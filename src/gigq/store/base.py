@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from gigq.store.changes import Changes
 from gigq.store.clearing import Clearing
 from gigq.store.explaining import Explaining
 from gigq.store.limits import Limits
@@ -13,9 +12,20 @@ from gigq.store.schedules import Schedules
 from gigq.store.space import Space
 from gigq.store.work import Work
 from gigq.store.workers import Workers
+from gigq.store.workflows import Workflows
 
 
 class Store(
-    Changes, Explaining, Limits, Clearing, Space, Questions, QueueVerbs, Schedules, Listing, Work, Workers
+    Workflows,
+    Explaining,
+    Limits,
+    Clearing,
+    Space,
+    Questions,
+    QueueVerbs,
+    Schedules,
+    Listing,
+    Work,
+    Workers,
 ):
     """The queue's tables, spoken to in the words of the domain."""

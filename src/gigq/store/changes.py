@@ -6,9 +6,10 @@ import sqlite3
 
 from gigq.errors import StoreError
 from gigq.ids import sought
+from gigq.newjob import NewJob
 from gigq.status import REPLACED
-from gigq.store import claiming, graph, hosts, joining, late_bell, submission, uniqueness
-from gigq.store.rows import NewJob, Parent
+from gigq.store import claiming, graph, hosts, joining, late_bell, membership, submission, uniqueness
+from gigq.store.rows import NewWorkflow, Parent
 from gigq.store.transaction import as_json
 from gigq.store.verbs import Verbs
 
@@ -16,8 +17,8 @@ from gigq.store.verbs import Verbs
 class Changes(Verbs):
     """The verbs of a client that write."""
 
-    def submit(self, jobs: list[NewJob], now: int) -> dict[str, str]:
-        """Add jobs with their edges: all of them, or none.
+    def submit(self, jobs: list[NewJob], now: int, workflow: NewWorkflow | None = None) -> dict[str, str]:
+        """Add jobs with their edges: all of them, or none; with ``workflow`` as the jobs of one.
 
         Returns:
             Id of a job that was not added -> id of the one that has its unique key.
@@ -28,7 +29,7 @@ class Changes(Verbs):
         order = submission.plan(jobs)
         try:
             with self._writing(small=order.is_small) as tx:
-                met = submission.insert(tx, order, now)
+                met = membership.insert(tx, order, workflow, now)
         except StoreError as error:
             if type(error) is StoreError:  # one of the jobs is to blame
                 with self._reading() as tx:
@@ -38,7 +39,13 @@ class Changes(Verbs):
             self.finish(now)
         return met
 
-    def submit_within(self, connection: sqlite3.Connection, jobs: list[NewJob], now: int) -> dict[str, str]:
+    def submit_within(
+        self,
+        connection: sqlite3.Connection,
+        jobs: list[NewJob],
+        now: int,
+        workflow: NewWorkflow | None = None,
+    ) -> dict[str, str]:
         """The same as a part of somebody's transaction: there when they commit it, gone if they roll it back.
 
         Raises:
@@ -51,7 +58,7 @@ class Changes(Verbs):
                 hosts.take(tx)
             try:
                 with tx.savepoint():
-                    met = submission.insert(tx, order, now)
+                    met = membership.insert(tx, order, workflow, now)
             except StoreError as error:
                 if type(error) is StoreError:  # one of the jobs is to blame
                     submission.refuse_known(tx, jobs)
@@ -79,7 +86,7 @@ class Changes(Verbs):
             seq = found[0]
             job = as_json([seq])
             tx.run("count_jobs", jobs=job, sign=-1)
-            cancelled = tx.run("cancel", job=seq, now=now) == 1
+            cancelled = tx.run("cancel", jobs=job, now=now) == 1
             tx.run("count_jobs", jobs=job, sign=1)
             if cancelled:
                 graph.ended(tx, [], [seq], now)
@@ -90,7 +97,7 @@ class Changes(Verbs):
         """Ask the run of a job that is under way to stop; False if there is none."""
         with self._writing() as tx:
             found = tx.row("find", id=job_id)
-            return found is not None and tx.run("ask_to_stop", job=found[0], now=now) == 1
+            return found is not None and tx.run("ask_to_stop", jobs=as_json([found[0]]), now=now) == 1
 
     def requeue(self, job_id: str, now: int) -> str | None:
         """Put an ended job back to the start, with what was cancelled for its sake; or why not."""
@@ -110,7 +117,7 @@ class Changes(Verbs):
             replaced = graph.requeue(tx, [seq], now)
             if replaced:
                 return f"its unique key is taken: {REPLACED.format(replaced[seq])}"
-            graph.revived(tx, seq, now)
+            graph.revived(tx, [seq], now)
         self.finish(now)
         return None
 

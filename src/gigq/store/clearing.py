@@ -111,6 +111,7 @@ def _clear(tx: Transaction, status: str, those: list[int], before: int | None, n
     jobs = as_json(tx.array("clear_choose", int, jobs=as_json(those), status=status, before=before, now=now))
     if tx.run("clear_keep_id", jobs=jobs, limit=PIECE) == PIECE:
         return 0, False  # they have very many children
+    workflows = as_json(tx.array("workflows_of", int, jobs=jobs)) if tx.value("any_workflow") else None
     tx.run("count_jobs", jobs=jobs, sign=-1)
     tx.run("clear_edges", jobs=jobs)
     tx.run("clear_executions", jobs=jobs)
@@ -118,4 +119,8 @@ def _clear(tx: Transaction, status: str, those: list[int], before: int | None, n
     tx.run("clear_progress", jobs=jobs)
     tx.run("clear_params", jobs=jobs)
     labels.remove(tx, jobs)
-    return tx.run("clear_jobs", jobs=jobs), True
+    gone = tx.run("clear_jobs", jobs=jobs)
+    if workflows is not None:
+        tx.run("clear_spans", jobs=jobs)
+        tx.run("clear_workflows", workflows=workflows)
+    return gone, True

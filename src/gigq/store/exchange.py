@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from gigq.errors import GigQError, StoreError
+from gigq.errors import GigQError, InvalidJob, StoreError
 from gigq.status import Decision, JobStatus, give_way, heed_stop
-from gigq.store import admission, graph, history, uniqueness
+from gigq.store import admission, graph, history, membership, uniqueness
 from gigq.store.claiming import Claimed
+from gigq.store.counting import Differences, add_counts
 from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json
 
@@ -24,10 +25,6 @@ class LostLease(GigQError):
     """A settlement of a run that is no longer the newest of its job."""
 
 
-Differences = dict[tuple[str, str], int]
-"""(queue, status) -> how many more."""
-
-
 class Batch:
     """Settlements as they travel into the statements; encoded before the gate is taken, so that nobody waits for it."""
 
@@ -35,6 +32,7 @@ class Batch:
         self.completed = [one for one in settlements if one.status == _COMPLETED]
         self.completed_seqs = [one.lease.seq for one in self.completed]
         self.limited = [one for one in settlements if one.lease.line is not None]
+        self.grown = [one for one in self.completed if one.grown]
         self.badly: list[Settlement] = []
         self.again: list[Settlement] = []
         if len(self.completed) != len(settlements):
@@ -51,7 +49,7 @@ class Batch:
     @property
     def is_small(self) -> bool:
         """Whether its values are; an error may be long."""
-        return not self.badly and not self.again and len(self.outcomes) <= _SMALL
+        return not (self.badly or self.again or self.grown) and len(self.outcomes) <= _SMALL
 
     def leaving(self) -> dict[str, int]:
         """Queue -> how many of its runs have ended here, while ``counts`` still holds them."""
@@ -78,6 +76,7 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
 
     Raises:
         LostLease: one of them is not the newest run of its job; the caller rolls back.
+        InvalidJob: what one of them has added cannot be accepted; the same.
     """
     completed = as_json(batch.completed_seqs)
     if batch.again:
@@ -90,6 +89,8 @@ def settle(tx: Transaction, batch: Batch, now: int) -> None:
     if batch.badly:
         _settle_others(tx, batch.badly, now)
     graph.ended(tx, batch.completed_seqs, [one.lease.seq for one in batch.badly], now)
+    for one in batch.grown:
+        membership.grow(tx, one, now)
     if batch.again:  # after the news of their parents: they look at their edges themselves
         _settle_others(tx, batch.again, now)
     if batch.limited:
@@ -133,9 +134,9 @@ def settle_one_by_one(
     for one in settlements:
         try:
             stands = _settle_alone(tx, one, now)
-        except StoreError as error:
-            if type(error) is not StoreError:  # the disk, the lock: no single outcome is to blame
-                raise
+        except (StoreError, InvalidJob) as error:
+            if isinstance(error, StoreError) and type(error) is not StoreError:
+                raise  # the disk, the lock: no single outcome is to blame
             failed = Settlement(
                 one.lease, JobStatus.FAILED.value, "failed", one.started_at, one.ended_at, attempts=1
             )
@@ -193,10 +194,3 @@ def count(tx: Transaction, settled: Batch | None, claimed: Claimed | None) -> No
         for queue, n in claimed.queues.items():
             _note(differences, queue, _PENDING, _RUNNING, n)
     add_counts(tx, differences)
-
-
-def add_counts(tx: Transaction, differences: Differences) -> None:
-    """Keep ``counts`` true."""
-    changes = [(queue, status, n) for (queue, status), n in differences.items() if n]
-    if changes:
-        tx.run("add_counts", differences=as_json(changes))

@@ -43,10 +43,10 @@ def ended(tx: Transaction, completed: list[int], badly: list[int], now: int) -> 
         news.spread()
 
 
-def revived(tx: Transaction, parent: int, now: int) -> None:
-    """Tell the children of a job that was requeued: what was cancelled for its sake comes back."""
+def revived(tx: Transaction, parents: list[int], now: int) -> None:
+    """Tell the children of jobs that were requeued: what was cancelled for their sake comes back."""
     news = _News(tx, now)
-    news.add("revived", [parent])
+    news.add("revived", parents)
     news.spread()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gigq.store.rows import NewJob
+from gigq.newjob import NewJob
 from gigq.store.transaction import Transaction, as_json
 
 _PIECE = 1000

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from gigq.lease import Lease
-from gigq.limits import Share
+from gigq.newjob import NewJob
 from gigq.queues import Serving
 from gigq.status import Decision, JobStatus
 from gigq.store.sidecar import Life
-from gigq.timing import NO_TIMES, Times
 
 
 class Settlement(Struct, array_like=True, gc=False):
@@ -33,6 +32,8 @@ class Settlement(Struct, array_like=True, gc=False):
     """What the job says of its end, where that is not the ``error`` of its run."""
     backs_off: str | None = None
     """The key of the limit that backs off until ``due_at``; empty for all that the job has."""
+    grown: list[NewJob] | None = None
+    """Jobs that the run has added to its graph; only with one that completed."""
 
     def decide_again(self, change: Callable[[Decision], Decision]) -> None:
         """Let the law think again, of what is only known in the transaction that writes it."""
@@ -66,49 +67,56 @@ class WorkerRow(Struct, array_like=True):
     sidecar: str
 
 
-class NewUnique(Struct, gc=False):
-    """What makes a job unique."""
-
-    key: str
-    states: str
-    """In which it keeps its key, with commas between them."""
-    period: int | None
-    """Microseconds for which it keeps the key in any."""
-    on_conflict: str
-
-
-class NewJob(Struct, gc=False):
-    """A job as it is inserted: what was declared, in the units of the tables.
-
-    Schedules keep such rows as JSON: a field that comes later needs a default.
-    """
+class NewWorkflow(NamedTuple):
+    """A workflow as it is stored with its jobs."""
 
     id: str
-    queue: str
-    priority: int
+    name: str
+    created_at: int
+    at_end: int
+    """How many of its jobs, the last ones, run when all others have ended."""
+
+
+class WorkflowRow(NamedTuple):
+    """A workflow that is in the queue."""
+
+    number: int
+    id: str
+    name: str
+    created_at: int
+
+
+class Outcome(NamedTuple):
+    """What became of a job of a workflow."""
+
+    seq: int
+    id: str
     name: str
     module: str
     function: str
-    script: str | None
-    dependencies: list[str]
-    on_parent_failure: str
-    pass_parent_results: int | None
-    wants_parents: int | None
-    is_async: int | None
-    max_attempts: int
-    max_crashes: int
-    timeout: int | None
-    retry_delay: int
-    description: str | None
-    created_at: int
-    params: str
-    unique: NewUnique | None = None
-    retry: str | None = None
-    times: Times = NO_TIMES
-    tags: Sequence[str] = ()
-    metadata: str | None = None
-    limits: list[Share] | None = None
-    """What it takes of each of its limits, by key."""
+    status: str
+    result: str | None
+    error: str | None
+
+
+class NodeRow(NamedTuple):
+    """A job of a workflow, as far as it is drawn."""
+
+    seq: int
+    id: str
+    name: str
+    status: str
+    module: str
+    function: str
+
+
+class SpanRow(NamedTuple):
+    """Jobs of a workflow that are numbered one after the other."""
+
+    first: int
+    last: int
+    at_end: int
+    """Whether they run when all others have ended."""
 
 
 class QueueRow(NamedTuple):

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from gigq.errors import InvalidSchedule
+from gigq.newjob import NewJob
 from gigq.store import submission
-from gigq.store.rows import NewJob
 from gigq.store.transaction import Transaction, as_json
 from gigq.store.verbs import Verbs
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from gigq.errors import DependencyCycle, DuplicateJob, UnknownParent
 from gigq.ids import sought
+from gigq.newjob import NewJob
 from gigq.status import JobStatus
 from gigq.store import admission, claiming, graph, labels, uniqueness
-from gigq.store.exchange import add_counts
-from gigq.store.rows import NewJob
+from gigq.store.counting import add_counts
 from gigq.store.transaction import Transaction, as_json
 from gigq.timing import NO_TIMES
 

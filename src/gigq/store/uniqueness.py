@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gigq.errors import DuplicateJob, InvalidJob
+from gigq.newjob import NewJob
 from gigq.status import JobStatus
-from gigq.store.rows import NewJob, Parent
+from gigq.store.rows import Parent
 from gigq.store.transaction import Transaction, as_json
 
 _PIECE = 5000

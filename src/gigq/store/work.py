@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gigq.errors import StoreError
+from gigq.errors import InvalidJob, StoreError
 from gigq.ids import sought
 from gigq.lease import Lease
 from gigq.queues import EVERYTHING, Serving
@@ -75,7 +75,7 @@ class Work(Verbs):
                     notes.write(tx, said)
                 moved = self._move_on(tx, batch, claim, now)
             return moved.exchanged([], [])
-        except exchange.LostLease:
+        except (exchange.LostLease, InvalidJob):
             pass
         except StoreError as error:
             if type(error) is not StoreError:  # no single outcome is to blame

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gigq.ids import mark_key
 from gigq.lease import Lease
 from gigq.status import End
+
+if TYPE_CHECKING:
+    from gigq.newjob import NewJob
 
 
 class Call:
@@ -25,6 +28,8 @@ class Call:
     result: str | None = None
     """JSON text."""
     error: str | None = None
+    grown: list[NewJob] | None = None
+    """What it has added to its graph."""
     delay: int | None = None
     """Microseconds until the job runs again, where the run or its policy says so."""
     backs_off: str | None = None

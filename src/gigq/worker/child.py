@@ -22,16 +22,17 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
-from gigq import callables, shield
+from gigq import callables, errors, shield
 from gigq.clock import SYSTEM
-from gigq.errors import ParentResultsTooLarge, StoreError
+from gigq.errors import StoreError
 from gigq.ids import mark_key
 from gigq.lease import Lease
 from gigq.marks import Place, open_marks
+from gigq.newjob import NewJob
 from gigq.worker import capture, family, wire
 from gigq.worker.lane import Lane
 from gigq.worker.notes import Notes
@@ -53,6 +54,7 @@ class _Run:
         "cancel",
         "facts",
         "given",
+        "grown",
         "inside",
         "is_async",
         "key",
@@ -86,6 +88,7 @@ class _Run:
         """Whether it was."""
         self.turned_async = is_async
         self.answer: wire.Answer | None = None
+        self.grown: list[NewJob] | None = None
 
 
 class Child:
@@ -102,6 +105,7 @@ class Child:
         self._sending = threading.Lock()
         self._tells_starts = setup.tells_starts
         self._async_slots = setup.async_slots
+        self.max_params = setup.max_params
         self._runs: dict[int, _Run] = {}
         """Every call that has not been answered for."""
         self._waiting: deque[_Run] = deque()
@@ -175,6 +179,8 @@ class Child:
         if self._notes:
             self._send_notes(run)
         self._runs.pop(run.slot, None)
+        if run.grown and ended.end == "returned":
+            self._send(wire.Grown(run.slot, run.grown))
         self._send(
             wire.Done(
                 run.slot,
@@ -221,16 +227,19 @@ class Child:
         run.looks = True
         return run.asked or self._stopping
 
-    def _ask(self, run: _Run, what: str, limit: int) -> wire.Answer:
+    def room_to_grow(self, run: _Run, parents: list[str]) -> int:
+        return self._ask(run, "room", 0, parents).room or 0
+
+    def _ask(self, run: _Run, what: str, limit: int, ids: Sequence[str] = ()) -> wire.Answer:
         run.answer = None
         with _shielded():  # an exception in the midst would leave the lock taken
-            self._send(wire.Ask(run.slot, what, limit))
+            self._send(wire.Ask(run.slot, what, limit, list(ids)))
             with self._answered:
                 self._answered.wait_for(lambda: run.answer is not None)
         answer = run.answer
         assert answer is not None  # noqa: S101 - just waited for
         if answer.refusal is not None:
-            raise ParentResultsTooLarge(answer.refusal)
+            raise getattr(errors, answer.kind or "ParentResultsTooLarge")(answer.refusal)
         if answer.trouble is not None:
             raise StoreError(answer.trouble)
         return answer

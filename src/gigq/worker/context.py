@@ -7,13 +7,18 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gigq import codec
 from gigq.clock import to_iso
 from gigq.errors import JobError
 from gigq.worker import describe
 from gigq.worker.notes import Progress
+
+if TYPE_CHECKING:
+    from gigq.job import Job
+    from gigq.task import TaskWrapper
+    from gigq.worker.growing import Growth
 
 _LONGEST_MESSAGE = 1000
 
@@ -31,7 +36,12 @@ class ParentJob:
     @property
     def result(self) -> Any:
         """Its result; None if it did not complete."""
-        return codec.decode(self._result) if self.status == "completed" else None
+        return codec.decode(self.result_text)
+
+    @property
+    def result_text(self) -> str | None:
+        """The same as JSON text; None too for one that returned None."""
+        return self._result if self.status == "completed" else None
 
 
 class Facts(Protocol):
@@ -60,12 +70,14 @@ class Voice(Protocol):
     def say(self, run: Any, text: str) -> None: ...
     def progress(self, run: Any, progress: Progress) -> None: ...
     def is_asked_to_stop(self, run: Any) -> bool: ...
+    def growth(self, run: Any) -> Growth:
+        """Where it may put what it adds; asked for once."""
 
 
 class CurrentJob:
     """The job that is running here."""
 
-    __slots__ = ("_facts", "_run", "_voice", "params")
+    __slots__ = ("_facts", "_growth", "_run", "_voice", "params")
 
     def __init__(self, facts: Facts, params: dict[str, Any], run: Any, voice: Voice) -> None:
         self._facts = facts
@@ -73,6 +85,14 @@ class CurrentJob:
         self._voice = voice
         self.params = params
         """As the function was given them."""
+        self._growth: Growth | None = None
+
+    @property
+    def growth(self) -> Growth:
+        """What it has added so far."""
+        if self._growth is None:
+            self._growth = self._voice.growth(self._run)
+        return self._growth
 
     @property
     def id(self) -> str:
@@ -137,6 +157,44 @@ class CurrentJob:
                 raise JobError(f"progress: a finite number is needed, not {number!r:.100}")
         told = None if message is None else describe.storable(str(message))[:_LONGEST_MESSAGE]
         self._voice.progress(self._run, Progress(float(done), None if total is None else float(total), told))
+
+    def add(self, job: Job, depends_on: list[Job] | None = None) -> Job:
+        """
+        Add a job to the graph, while this one runs.
+
+        It is in the queue when this run has completed, in the same transaction: a run that fails adds nothing. What
+        depends on this job waits for the added one too, by its ``on_parent_failure``, and finds its result behind
+        those of its other parents. It belongs to the same workflow. Up to 2,000 jobs can be added by one run.
+
+        Args:
+            job: The job to add. It may depend on any job that is in the queue or was added before, this one included.
+            depends_on: Jobs it depends on, behind what it already depends on.
+
+        Returns:
+            The job that was added.
+
+        Raises:
+            InvalidJob: It cannot be accepted, is more than one run may add, or depends on a job that is unknown
+                (UnknownParent) or waits for this one (DependencyCycle). The run may go on without it.
+            TypeError: What is given is not a Job.
+        """
+        from gigq import edges
+
+        edges.depend(job, [] if depends_on is None else depends_on, "add")
+        self.growth.add(job)
+        return job
+
+    def add_task(
+        self,
+        decorated_fn: TaskWrapper[..., Any],
+        params: dict[str, Any] | None = None,
+        depends_on: list[Job] | None = None,
+        pass_parent_results: bool | None = None,
+    ) -> Job:
+        """Add a job of a ``@task``; see :meth:`add` and ``Workflow.add_task``."""
+        from gigq import edges
+
+        return self.add(edges.job_of(decorated_fn, params, pass_parent_results, "add_task"), depends_on)
 
     def log(self, message: object) -> None:
         """A line in this run's output, beside what it prints; see ``gigq logs``."""

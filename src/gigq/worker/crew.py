@@ -84,6 +84,7 @@ def processes(desk: Desk, concurrency: int, options: Options) -> tuple[Processes
         marks_path=marks.place.path,
         marks_offset=marks.place.offset,
         max_result=desk.max_result,
+        max_params=desk.max_params,
         async_slots=options.async_slots,
         tells_starts=log.worker.isEnabledFor(20),
     )
@@ -116,10 +117,12 @@ class _Answers:
         try:
             if ask.what == "params":
                 answer.params = self._desk.params(call)
+            elif ask.what == "room":
+                answer.room = self._desk.room_to_grow(call, ask.ids)
             else:
                 answer.parents = list(self._desk.parents(call, ask.limit))
-        except ParentResultsTooLarge as error:
-            answer.refusal = str(error)
+        except (ParentResultsTooLarge, InvalidJob) as error:
+            answer.refusal, answer.kind = str(error), type(error).__name__
         except StoreReplaced:
             raise
         except StoreError as error:

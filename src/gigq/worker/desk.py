@@ -131,3 +131,10 @@ class Desk:
     def is_asked_to_stop(self, run: Call) -> bool:
         run.looks = True
         return run.asked is not None or self.is_stopping
+
+    @property
+    def max_params(self) -> int:
+        return self._queue.max_params
+
+    def room_to_grow(self, run: Call, parents: list[str]) -> int:
+        return self.store.room_to_grow(run.lease.seq, parents)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from gigq import log
 from gigq.clock import Clock
 from gigq.errors import StoreBusy, StoreError, StoreReplaced
+from gigq.newjob import MOST_ADDED
 from gigq.store import Store
 from gigq.store.claiming import Claim
 from gigq.store.notes import NoteRow
@@ -218,12 +219,14 @@ class _Thread:
 
 
 def _first_bytes(settlements: list[Settlement]) -> tuple[list[Settlement], list[Settlement]]:
-    """Split off what is more than one transaction should carry."""
-    total = 0
-    if sum([len(one.result) for one in settlements if one.result is not None]) <= _BYTES:
+    """Split off what is more than one transaction should carry: of results, and of jobs that were added."""
+    size = sum([len(one.result) for one in settlements if one.result is not None])
+    if size <= _BYTES and sum([len(one.grown) for one in settlements if one.grown]) <= MOST_ADDED:
         return settlements, []
+    size = added = 0
     for place, settlement in enumerate(settlements):
-        total += len(settlement.result or "")
-        if total > _BYTES and place:
+        size += len(settlement.result or "")
+        added += len(settlement.grown or ())
+        if (size > _BYTES or added > MOST_ADDED) and place:
             return settlements[:place], settlements[place:]
     return settlements, []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
 from functools import partial
 from types import CoroutineType
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from gigq import binding, callables, codec
 from gigq.clock import Clock
@@ -19,6 +19,10 @@ from gigq.status import End
 from gigq.worker import context, describe
 from gigq.worker.notes import Notes, Progress
 from gigq.worker.verdicts import Judge
+
+if TYPE_CHECKING:
+    from gigq.newjob import NewJob
+    from gigq.worker.growing import Growth
 
 MAX_PARENT_RESULTS = 64 * 1024 * 1024
 """Bytes of parents' results that are handed over in one piece."""
@@ -34,6 +38,8 @@ class Run(Protocol):
     cancel: Callable[[], object] | None
     inside: bool
     """Whether an exception that asks it to stop may be raised in it now."""
+    grown: list[NewJob] | None
+    """What it has added to its graph."""
 
     @property
     def asked(self) -> object:
@@ -52,6 +58,10 @@ R_contra = TypeVar("R_contra", bound=Run, contravariant=True)
 class Office(Protocol[R_contra]):
     """Whom runs turn to for what they need, and with what they have to say."""
 
+    @property
+    def max_params(self) -> int:
+        """Bytes of JSON that the params of a job may take which is added."""
+
     def started(self, run: R_contra) -> None: ...
     def load(self, module: str, name: str, script: str | None) -> Callable[..., Any]: ...
     def params(self, run: R_contra) -> str:
@@ -61,6 +71,8 @@ class Office(Protocol[R_contra]):
         """Raises ParentResultsTooLarge above so many bytes."""
 
     def is_asked_to_stop(self, run: R_contra) -> bool: ...
+    def room_to_grow(self, run: R_contra, parents: list[str]) -> int:
+        """How many jobs wait for it. Raises InvalidJob for parents (ids) that a job which it adds cannot have."""
 
 
 class _NotNow(Exception):
@@ -222,6 +234,13 @@ class Runner(Generic[R]):
 
     def is_asked_to_stop(self, run: R) -> bool:
         return self._office.is_asked_to_stop(run)
+
+    def growth(self, run: R) -> Growth:
+        from gigq.worker.growing import Growth
+
+        growth = Growth(run.facts.id, self._office.max_params, partial(self._office.room_to_grow, run))
+        run.grown = growth.jobs
+        return growth
 
     def _returned(self, value: Any) -> Ended:
         ended = self._monotonic()

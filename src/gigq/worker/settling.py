@@ -27,7 +27,10 @@ def of(call: Call, offset: int) -> Settlement:
     if call.asked is not None and (end := _asked(call)) == call.asked:
         error, delay = _why_asked(call), after_timeout(lease) if end == "timeout" else None
     if end == "returned":
-        return returned(lease, started_at, ended_at, call.result)
+        settlement = returned(lease, started_at, ended_at, call.result)
+        if call.grown is not None:
+            settlement.grown = call.grown
+        return settlement
     if end in NOT_BEGUN:
         started_at = None
     settlement = decide(lease, end, ended_at, started_at=started_at, error=error, delay=delay)

@@ -124,7 +124,9 @@ class Single:
         started_at = self._started_at(call) if call else lease.claimed_at
         if status is JobStatus.COMPLETED:
             text = None if result is None else codec.encode(result, "result", self._desk.max_result)
-            self._write(settling.returned(lease, started_at, now, text))
+            settlement = settling.returned(lease, started_at, now, text)
+            settlement.grown = call.grown if call else None
+            self._write(settlement)
         else:
             run = _RUN_WORDS.get(status, "failed")
             self._write(Settlement(lease, status.value, run, started_at, now, None, error, attempts=1))

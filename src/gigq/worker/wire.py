@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from gigq import codec
 from gigq.lease import Lease
+from gigq.newjob import NewJob
 
 _LENGTH = 4
 _ARRAY = 0x9
@@ -37,6 +39,7 @@ class Setup(Struct, array_like=True, tag=0):
     async_slots: int
     tells_starts: bool
     """Whether somebody reads when a job starts."""
+    max_params: int = codec.MAX_PARAMS
 
 
 class Calls(Struct, array_like=True, tag=1):
@@ -72,9 +75,12 @@ class Answer(Struct, array_like=True, tag=5):
     params: str | None
     parents: list[ParentRow] | None
     refusal: str | None
-    """Why there is no answer: what is asked for is too large to be passed."""
+    """Why there is no answer: what is asked for is too large to be passed, or cannot be."""
     trouble: str | None
     """Why there is none now: the database cannot be read."""
+    room: int | None = None
+    kind: str | None = None
+    """The name of the class of errors that the refusal is of."""
 
 
 class Close(Struct, array_like=True, tag=6):
@@ -131,15 +137,25 @@ class Said(Struct, array_like=True, tag=4):
 
 
 class Ask(Struct, array_like=True, tag=5):
-    """For what did not travel with a call: its ``params``, or its ``parents``, of at most so many bytes."""
+    """For what did not travel with a call: its ``params``, or its ``parents``, of at most so many bytes; or whether there
+    is ``room`` for jobs that it adds, with parents of these ids.
+    """
 
     slot: int
     what: str
     limit: int
+    ids: list[str] = []
+
+
+class Grown(Struct, array_like=True, tag=6):
+    """What a call has added to its graph; the next word is of its good end."""
+
+    slot: int
+    jobs: list[NewJob]
 
 
 ToChild = Setup | Calls | Recall | Stop | Stopping | Answer | Close
-ToParent = Ready | Started | Done | Returned | Said | Ask
+ToParent = Ready | Started | Done | Returned | Said | Ask | Grown
 
 encode = msgspec.msgpack.Encoder().encode
 

@@ -28,6 +28,7 @@ NUMBERED: tuple[str, ...] = (
     "0005_schedules.sql",
     "0006_uniqueness.sql",
     "0007_tags.sql",
+    "0008_workflows.sql",
     "0009_limits.sql",
 )
 NEWEST = int(NUMBERED[-1][:4])

@@ -5,9 +5,9 @@ from __future__ import annotations
 from gigq import log, posting, schedule
 from gigq.clock import SECOND, Clock, to_iso
 from gigq.errors import GigQError, InvalidJob, StoreError
+from gigq.newjob import NewJob
 from gigq.schedule import Policy, Rule
 from gigq.store import Store
-from gigq.store.rows import NewJob
 from gigq.store.schedules import Fired, Firing, Refusal, ScheduleRow
 
 AT_ONCE = 200

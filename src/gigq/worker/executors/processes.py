@@ -184,6 +184,9 @@ class Processes:
                     if message.has_progress:
                         progress = Progress(message.done or 0.0, message.total, message.message)
                     self._notes.append((call, Note(message.text, progress)))
+            case wire.Grown(slot, jobs):
+                if (call := child.find(slot)) is not None:
+                    call.grown = jobs
             case wire.Ask():
                 if (call := child.find(message.slot)) is not None:
                     child.send(self._answer(call, message))

@@ -286,16 +286,10 @@ def _job(task: Callable[..., Any] | str | None, params: dict[str, Any], options:
 
 
 def _made(task: Callable[..., Any] | str, params: dict[str, Any], options: dict[str, Any]) -> Job:
-    if not isinstance(task, TaskWrapper):
-        name = task.rpartition(".")[2] if isinstance(task, str) else getattr(task, "__name__", "job")
-        return Job(**{"name": name or "job", "function": task, "params": params, **options})
-    job = task.to_job(**params)
-    unknown = [field for field in options if not hasattr(job, field)]
-    if unknown:
-        raise TypeError(f"schedule: unexpected option {', '.join(unknown)}")
-    for field, value in options.items():
-        setattr(job, field, value)
-    return job
+    if isinstance(task, TaskWrapper):
+        return task.with_options(params, options)
+    name = task.rpartition(".")[2] if isinstance(task, str) else getattr(task, "__name__", "job")
+    return Job(**{"name": name or "job", "function": task, "params": params, **options})
 
 
 def _shown(row: ScheduleRow) -> dict[str, Any]:

@@ -39,6 +39,8 @@ _OPTIONS = (
     "metadata",
     "limit",
 )
+_INSTEAD = {"retry": "retry_delay", "retry_delay": "retry"}
+"""Options of which a job has one or the other."""
 _SCHEDULE = ("cron", "every", "timezone", "misfire", "catch_up", "overlap", "start", "end")
 
 
@@ -118,6 +120,13 @@ class TaskWrapper(Generic[P, R]):
             InvalidJob: its value cannot be accepted.
         """
         return TaskWrapper(self.__wrapped__, **{**self._options, **options})
+
+    def with_options(self, params: dict[str, Any], options: dict[str, Any]) -> Job:
+        """A job of this task in which ``options`` stand in place of what it declares."""
+        kept = {
+            option: value for option, value in self._options.items() if _INSTEAD.get(option) not in options
+        }
+        return Job(function=self.__wrapped__, params=params, **{**kept, **options})
 
     def __repr__(self) -> str:
         return f"<task {self.__module__}.{self.__qualname__}>"

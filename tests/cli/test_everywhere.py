@@ -70,8 +70,8 @@ def test_these_are_the_commands_of_this_version() -> None:
         ),
         "workflow",
         *(f"workflow {word}" for word in ("list", "show", "graph", "retry", "cancel")),
-        *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
         *("schedule run", "schedule remove", "schedule backfill"),
+        *("queue", "queue list", "queue pause", "queue resume", "queue limit", "queue age"),
         *("limit", "limit list", "limit set", "limit reset"),
         *("db", "db info", "db check", "db backup", "db migrate", "db vacuum", "completion"),
     }

@@ -16,7 +16,7 @@ import pytest
 from clocks import TurnedClock
 from processes import in_a_thread, start, wait_until
 
-from gigq import InvalidJob, InvalidSchedule, Job, JobQueue, Unique, Worker, crontab, task
+from gigq import InvalidJob, InvalidSchedule, Job, JobQueue, Limit, Unique, Worker, crontab, task
 from gigq.clock import SECOND, from_iso, to_iso
 from gigq.scheduling import declared_in, default_name
 from gigq.store.transaction import Transaction
@@ -248,6 +248,32 @@ def test_retry_policies_and_queues_are_kept_with_the_schedule(queue: JobQueue) -
     )
     assert job["retry"] is not None
     assert (job["retry"], job["queue"]) == (same["retry"], "mail")
+
+
+def test_limits_and_labels_are_kept_with_the_schedule(queue: JobQueue, clock: TurnedClock) -> None:
+    queue.schedule(
+        *("s", jobs.echo),
+        every=60,
+        params={"value": "x"},
+        overlap="allow",
+        limit=Limit("of {value}", concurrency=1),
+        tags=["a"],
+        metadata={"b": 1},
+    )
+    for _ in range(2):
+        clock.turn(60)
+        assert fire(queue) == 1
+    first, second = reversed(queue.list_jobs())
+    assert (first["tags"], first["metadata"], second["held_by"]) == (["a"], {"b": 1}, "limit:of x")
+    drain(queue)
+    assert queue.stats()["completed"] == 2
+
+
+def test_an_option_takes_the_place_of_what_the_task_declares_instead(queue: JobQueue) -> None:
+    queue.schedule("s", task(retry_delay=5)(jobs.nothing), every=60, retry=[1, 2])
+    job = queue.get_status(queue.run_schedule("s"))
+    assert job["retry_delay"] == 0
+    assert job["retry"] is not None
 
 
 @pytest.mark.parametrize("on_conflict", ["return", "replace"])

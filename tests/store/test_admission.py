@@ -277,16 +277,21 @@ def test_what_ended_and_was_cleared_leaves_nothing_behind(hands: Hands, clock: T
     hands.run("done")
     hands.cancel("gone")
     assert hands.clear() == 2
-    tables = ("limit_line", "limit_member", "limit_key", "limit_start", "admitted")
+    tables = ("limit_line", "limit_member", "limit_key", "limit_start", "admitted", "holding")
     for _ in range(2):  # a key goes when its lines have gone
         assert hands.store.tidy_limits(0, 0, clock.now()) != (0, 0)
     left = {table: hands.sql(f"SELECT count(*) FROM {table}")[0][0] for table in tables}
-    assert left == {"limit_line": 0, "limit_member": 0, "limit_key": 1, "limit_start": 1, "admitted": 0}, (
-        "the start still counts"
-    )
+    assert left == {
+        "limit_line": 0,
+        "limit_member": 0,
+        "limit_key": 1,
+        "limit_start": 1,
+        "admitted": 0,
+        "holding": 0,
+    }, "the start still counts"
     clock.turn(61)
     hands.store.tidy_limits(0, 0, clock.now())
-    assert [hands.sql(f"SELECT count(*) FROM {table}")[0][0] for table in tables] == [0] * 5
+    assert [hands.sql(f"SELECT count(*) FROM {table}")[0][0] for table in tables] == [0] * 6
 
 
 def test_a_limit_that_was_set_and_lines_with_jobs_are_not_forgotten(hands: Hands, clock: TurnedClock) -> None:
@@ -541,7 +546,7 @@ def test_an_exchange_without_limits_asks_one_question_about_them(hands: Hands) -
     connection.set_trace_callback(asked.append)
     hands.exchange([hands.outcome(lease) for lease in hands.claim(5)], want=5)
     connection.set_trace_callback(None)
-    about = [text for text in asked if "limit_" in text or "admitted" in text]
+    about = [text for text in asked if "limit_" in text or "admitted" in text or "holding" in text]
     assert len(about) == 2, "one for each of two exchanges"
 
 

@@ -24,7 +24,7 @@ from gigq.store.connections import connect
 # Statement -> what it goes through: ``alias:index``, where ``key`` is the primary key; ``alias:scan`` for all of a
 # table (small ones only, or one row of it); ``sort:...`` for a sort by hand. What is not listed must not happen.
 PLANS = {
-    "peek": "job:job_due job:job_ends job:job_ready limit_key:limit_key_opens limit_line:limit_line_waits queue:scan unfinished:scan",
+    "peek": "job:job_due job:job_ends job:job_ready limit_key:limit_key_opens limit_line:key limit_line:limit_line_waits queue:scan unfinished:scan",
     "next_end": "job:job_ends",
     "ending": "job:job_ends",
     "expire": "job:key",
@@ -180,7 +180,10 @@ PLANS = {
     "leave_line": "job:key",
     "keys_that_open": "limit_key:limit_key_opens",
     "lines_to_look_at": "f:limit_line_waits l:key limit_line:limit_line_waits m:key w:key",
-    "rooms": "a:key j:key k:key s:key sort:GROUP BY",
+    "rooms_beside_admitted": "a:key h:key j:key k:key o:key s:key sort:GROUP BY",
+    "note_holding": "",
+    "forget_admitted": "admitted:key",
+    "rooms": "h:key k:key o:key s:key",
     "starts_that_are_over": "k:key s:key",
     "forget_starts": "limit_start:key",
     "give_back_rate": "limit_key:key sort:GROUP BY",
@@ -193,14 +196,14 @@ PLANS = {
     "note_starts": "",
     "use_rate": "l:limit_line_waits limit_key:key",
     "back_in_line": "job:key l:key",
-    "let_go": "admitted:key m:key",
+    "let_go": "holding:key m:key",
     "open_keys": "limit_key:key m:key w:limit_line_waits",
     "any_start": "limit_start:scan",
     "starts_of": "m:key s:key",
     "back_off": "k:key limit_key:key m:key sort:GROUP BY",
     "set_limit": "",
     "reset_limit": "limit_key:sqlite_autoindex_limit_key_1",
-    "limits_on": "a:key h:key j:sqlite_autoindex_job_1 k:key l:key m:key s:key w:job_line",
+    "limits_on": "h:key j:sqlite_autoindex_job_1 k:key l:key m:key o:key s:key w:job_line",
     "idle_lines": "j:job_line limit_line:key",
     "idle_keys": "limit_key:key m:limit_member_key s:key",
     "forget_lines": "j:job_line limit_line:key",
@@ -265,6 +268,7 @@ LARGE = (
     "limit_member",
     "limit_start",
     "admitted",
+    "holding",
 )
 _questions = itertools.count()
 READS_ONE_ROW = frozenset({"any_edge", "any_start"})

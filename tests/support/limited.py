@@ -130,21 +130,29 @@ class Watched:
 
     def _is_full(self, key: str, queue: str, cost: int, now: int) -> bool:
         concurrency, amount, per = self.bounds[key]
-        admitted = self.hands.sql(
-            "SELECT a.cost, j.status, j.queue FROM admitted AS a JOIN job AS j ON j.seq = a.job "
-            "JOIN limit_key AS k ON k.number = a.key WHERE k.key = ? AND (j.status = 'running' OR j.queue = ?)",
-            key,
-            queue,
+        admitted, held = (
+            [
+                row[0]
+                for row in self.hands.sql(
+                    f"SELECT a.cost FROM {table} AS a JOIN job AS j ON j.seq = a.job JOIN limit_key AS k ON k.number = a.key "
+                    f"WHERE k.key = ? AND {condition}",
+                    key,
+                    *values,
+                )
+            ]
+            for table, condition, values in (
+                ("admitted", "j.queue = ?", [queue]),
+                ("holding", "j.status = 'running'", []),
+            )
         )
-        pending = [one for one, status, _ in admitted if status == "pending"]
-        ready = sum(pending)
-        if len(pending) >= rooms.AHEAD:
+        ready = sum(admitted)
+        if len(admitted) >= rooms.AHEAD:
             return True
         [(until,)] = self.hands.sql("SELECT backs_off_until FROM limit_key WHERE key = ?", key)
         if until is not None and until > now:
             return True
         if concurrency is not None:
-            busy = sum(min(one, concurrency) for one, status, _ in admitted)
+            busy = sum(min(one, concurrency) for one in admitted + held)
             if busy + min(cost, concurrency) > concurrency:
                 return True
         if amount is not None and per is not None:
@@ -163,14 +171,17 @@ RULES = {
         SELECT key, used FROM limit_key AS k
         WHERE used != (SELECT coalesce(sum(s.cost), 0) FROM limit_start AS s WHERE s.key = k.number)
     """,
-    "who was let through is ready or runs": """
+    "who was let through is ready": """
         SELECT j.id, j.status FROM admitted AS a LEFT JOIN job AS j ON j.seq = a.job
-        WHERE j.seq IS NULL OR j.status NOT IN ('pending', 'running')
-            OR (j.status = 'pending' AND (j.held_by IS NOT NULL OR j.due_at IS NOT NULL OR j.parents_left > 0))
+        WHERE j.seq IS NULL OR j.status != 'pending' OR j.held_by IS NOT NULL OR j.due_at IS NOT NULL
+            OR j.parents_left > 0
     """,
-    "who runs was let through": """
+    "who holds something runs": """
+        SELECT o.job, j.status FROM holding AS o LEFT JOIN job AS j ON j.seq = o.job WHERE j.status IS NOT 'running'
+    """,
+    "who runs holds what it takes": """
         SELECT j.id FROM job AS j JOIN limit_member AS m ON m.line = j.line
-        WHERE j.status = 'running' AND NOT EXISTS (SELECT 1 FROM admitted AS a WHERE a.job = j.seq AND a.key = m.key)
+        WHERE j.status = 'running' AND NOT EXISTS (SELECT 1 FROM holding AS o WHERE o.job = j.seq AND o.key = m.key)
     """,
     "who waits has a line that somebody will look at": """
         SELECT j.id FROM job AS j JOIN limit_line AS l ON l.number = j.line

@@ -12,21 +12,8 @@ from gigq.cli import submit as submitting
 from gigq.cli.options import Command, Group, Settings, pass_settings
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_JOB_OPTIONS = (
-    *(
-        "params",
-        "priority",
-        "max_attempts",
-        "timeout",
-        "description",
-        "retry_delay",
-        "retry",
-        "queue",
-        "delay",
-    ),
-    *("expires", "deadline"),
-)
-"""Those of ``gigq submit`` that the jobs of a schedule take too."""
+_NOT_OF_SCHEDULES = ("name", "run_at")
+"""Options of ``gigq submit`` that the jobs of a schedule do not have."""
 
 
 def _interval(_context: click.Context, option: click.Parameter, text: str | None) -> timedelta | None:
@@ -115,7 +102,12 @@ def add(settings: Settings, /, name: str, function: str, params: dict[str, Any],
     return exits.OK
 
 
-add.params[2:2] = [option for option in submitting.submit.params if option.name in _JOB_OPTIONS]
+_shared_from = next(place for place, option in enumerate(add.params) if not option.expose_value)
+add.params[_shared_from:_shared_from] = [
+    option
+    for option in submitting.submit.params
+    if isinstance(option, click.Option) and option.expose_value and option.name not in _NOT_OF_SCHEDULES
+]
 
 
 @schedule.command("register", cls=Command)

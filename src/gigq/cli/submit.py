@@ -188,10 +188,6 @@ def chosen(options: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-_INSTEAD: dict[str, tuple[str, Any]] = {"retry": ("retry_delay", 0), "retry_delay": ("retry", None)}
-"""Flag -> what a @task may have declared in its place, and the value that takes it back."""
-
-
 def _tell_other(settings: Settings, job_id: str) -> None:
     """A job that was there already has the unique key."""
     if settings.json:
@@ -218,14 +214,9 @@ def _job(found: Any, params: dict[str, Any], given: dict[str, Any]) -> Job:
     except InvalidJob as error:
         raise imports.CannotImport(str(error)) from None
     if isinstance(found, TaskWrapper):
-        job = found.to_job()
-        if job.unique is not None:  # the task says more than the flag can
+        if found.to_job().unique is not None:  # the task says more than the flag can
             given.pop("unique", None)
-        for field, value in given.items():
-            setattr(job, field, value)
-            other, nothing = _INSTEAD.get(field, (field, value))
-            if other not in given:
-                setattr(job, other, nothing)
+        job = found.with_options({}, given)
     else:
         job = Job(**{"name": getattr(found, "__name__", "job"), "function": found, **given})
     job.params = params

@@ -89,7 +89,7 @@ def admit(tx: Transaction, now: int) -> None:
     opening = tx.array("keys_that_open", int, now=now, limit=_LINES)
     lines = tx.array("lines_to_look_at", _Line, keys=as_json(opening), limit=_LINES, few=_FEW)
     keys = {key for line in lines for key in line.keys}
-    admission = _Admission(tx, lines, rooms.read(tx, keys | set(opening), now), now)
+    admission = _Admission(tx, lines, rooms.read(tx, keys | set(opening), now, admitted=True), now)
     admission.go_through()
     admission.write(opening)
 
@@ -184,7 +184,7 @@ class _Admission:
         for (key, _), at in self._closed.items():
             if opens.get(key) != _NOW:
                 opens[key] = min((one for one in (opens.get(key), at) if one is not None), default=None)
-        keys = [(key, opens.get(key)) for key in {*opening, *opens}]
+        keys = [(key, opens.get(key), int(self._rooms[key].crowds)) for key in {*opening, *opens}]
         if keys:
             tx.run("put_keys", keys=as_json(keys))
 
@@ -197,11 +197,13 @@ class _Admission:
 def check(tx: Transaction, leases: list[Lease], now: int) -> list[Lease]:
     """Those of the jobs about to be claimed that their limits have room for; the others go back into their lines."""
     limited = [lease.seq for lease in leases if lease.line is not None]
+    if not limited:
+        return leases
     wants = tx.array("limits_of", tuple[int, str | None, list[int]], jobs=as_json(limited))
-    found = rooms.read(tx, {key for *_, keys in wants for key in keys}, now)
+    found = rooms.read(tx, {key for *_, keys in wants for key in keys}, now, admitted=False)
     back: set[int] = set()
     closed: set[int] = set()
-    admitted: list[tuple[int, int, int]] = []
+    held: list[tuple[int, int, int]] = []
     starts: list[Start] = []
     for job, costs, keys in wants:
         shares = list(zip(keys, rooms.costs_of(costs, keys), strict=True))
@@ -211,23 +213,25 @@ def check(tx: Transaction, leases: list[Lease], now: int) -> list[Lease]:
             back.add(job)
             continue
         for key, cost in shares:
-            admitted.append((key, job, cost))
+            held.append((key, job, cost))
             if (taken := found[key].take(cost, now)) is not None:
                 starts.append(Start(key, now + START_WITHIN, job, taken))
-    _write_claim(tx, found, admitted, starts, back)
+    _write_claim(tx, found, held, starts, back)
     return [lease for lease in leases if lease.seq not in back] if back else leases
 
 
 def _write_claim(
     tx: Transaction,
     found: dict[int, Room],
-    admitted: list[tuple[int, int, int]],
+    held: list[tuple[int, int, int]],
     starts: list[Start],
     back: set[int],
 ) -> None:
-    if admitted:
-        tx.run("note_admitted", rows=as_json(admitted))
-    if crowded := [(room.number, _NOW) for room in found.values() if room.is_crowded]:
+    if held:
+        rows = as_json(held)
+        tx.run("note_holding", rows=rows)
+        tx.run("forget_admitted", rows=rows)
+    if crowded := [(room.number, _NOW, 0) for room in found.values() if room.is_crowded]:
         tx.run("put_keys", keys=as_json(crowded))
     if starts:
         tx.run("note_starts", starts=as_json(starts))

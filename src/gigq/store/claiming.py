@@ -74,6 +74,8 @@ class Outlook(NamedTuple):
     last: str | None
     any_settings: int
     """Whether any queue is paused, limited, or ages its jobs."""
+    any_limits: int
+    """Whether any job has limits."""
 
 
 class _Ready(NamedTuple):
@@ -143,7 +145,7 @@ def claim(
     if outlook.first is None:
         return None
     serving = what.serving
-    taker = _Taker(tx, what, now, may_end=outlook.ends_at is not None)
+    taker = _Taker(tx, what, now, outlook)
     if serving.is_everything and outlook.first == outlook.last and not outlook.any_settings:
         taker.take([_Ready(outlook.first, None, None)], taker.left)
         return taker.claimed
@@ -196,8 +198,6 @@ class _Chosen(NamedTuple):
     jobs: str
     n: int
     queues: dict[str, int]
-    line: int | None
-    """One in which some of them would wait for their limits; None if none of them has any."""
     n_async: int = 0
     """How many of them are coroutine functions, where those are wanted apart."""
 
@@ -205,10 +205,11 @@ class _Chosen(NamedTuple):
 class _Taker:
     """One claim, taken from several queues in turn."""
 
-    def __init__(self, tx: Transaction, what: Claim, now: int, *, may_end: bool) -> None:
+    def __init__(self, tx: Transaction, what: Claim, now: int, outlook: Outlook) -> None:
         self._tx = tx
         self._what = what
-        self._may_end = may_end
+        self._may_end = outlook.ends_at is not None
+        self._has_limits = outlook.any_limits
         self._want = what.want
         self._want_async = what.want_async or 0
         self._now = now
@@ -232,10 +233,9 @@ class _Taker:
     def take(self, group: list[_Ready], most: int) -> int:
         """Put up to so many jobs of some queues under the lease; how many there were."""
         chosen = self._choose(group, most)
-        while chosen.line is not None:
-            fits = self._within_limits(chosen)
-            if fits.n or self._put_back >= _PUT_BACK:
-                chosen = fits
+        while self._has_limits and chosen.n:
+            chosen = self._within_limits(chosen)
+            if chosen.n or self._put_back >= _PUT_BACK:
                 break
             chosen = self._choose(group, most)  # others may be behind those that were put back
         if not chosen.n:
@@ -258,7 +258,7 @@ class _Taker:
         leases = decode_array(Lease, chosen.leases) if isinstance(chosen.leases, str) else chosen.leases
         found = admission.check(self._tx, leases, self._now)
         if len(found) == len(leases):
-            return chosen
+            return chosen._replace(leases=leases)
         self._put_back += len(leases) - len(found)
         n_async = sum(map(self._is_async, found)) if chosen.n_async else 0
         return _listed(found, n_async)
@@ -291,8 +291,8 @@ class _Taker:
         else:
             row = self._tx.row("claim_choose", **values)
         assert row is not None  # noqa: S101 - an aggregate has one row
-        leases, jobs, n, line = row
-        return _Chosen(leases, jobs, n, {first.queue: n}, line)
+        leases, jobs, n = row
+        return _Chosen(leases, jobs, n, {first.queue: n})
 
     def _ready_among(self, group: list[_Ready], want: int, kind: int | None) -> _Chosen:
         sources = [source for ready in group for source in self._sources(ready)]
@@ -307,8 +307,8 @@ class _Taker:
             **self._run,
         )
         assert row is not None  # noqa: S101 - an aggregate has one row
-        leases, jobs, n, queues, line = row
-        return _Chosen(leases, jobs, n, Counter(decode_array(str, queues)), line)
+        leases, jobs, n, queues = row
+        return _Chosen(leases, jobs, n, Counter(decode_array(str, queues)))
 
     def _sources(self, ready: _Ready) -> list[tuple[str, int | None, int, int, int | None]]:
         """Stretches of the index whose jobs are in order: all of a queue, or each of its priorities where they rise."""
@@ -336,6 +336,5 @@ class _Taker:
 
 def _listed(leases: list[Lease], n_async: int) -> _Chosen:
     queues = Counter([lease.queue for lease in leases])
-    lines = [lease.line for lease in leases if lease.line is not None]
     jobs = as_json([lease.seq for lease in leases])
-    return _Chosen(leases, jobs, len(leases), queues, max(lines, default=None), n_async)
+    return _Chosen(leases, jobs, len(leases), queues, n_async)

@@ -29,8 +29,8 @@ _SETUP = (
     CREATE TEMP VIEW IF NOT EXISTS gigq_full AS SELECT j.seq AS seq
     FROM job AS j CROSS JOIN limit_member AS m ON m.line = j.line CROSS JOIN limit_key AS k ON k.number = m.key
     WHERE k.backs_off_until > {_NOW} OR min({_COST}, k.concurrency) + (
-        SELECT coalesce(sum(min(a.cost, k.concurrency)), 0) FROM admitted AS a CROSS JOIN job AS h ON h.seq = a.job
-        WHERE a.key = k.number AND +h.status = 'running'
+        SELECT coalesce(sum(min(o.cost, k.concurrency)), 0) FROM holding AS o CROSS JOIN job AS h ON h.seq = o.job
+        WHERE o.key = k.number AND +h.status = 'running'
     ) > k.concurrency OR min({_COST}, k.amount) + (
         SELECT coalesce(sum(s.cost), 0) FROM limit_start AS s WHERE s.key = k.number AND s.at > {_NOW} - k.per
     ) > k.amount
@@ -62,7 +62,10 @@ _SETUP = (
             execution_id = lower(hex(randomblob(16))),
             started_at = {_NOW}, updated_at = {_NOW}
         WHERE seq = OLD.seq AND status = 'pending';
-        INSERT OR REPLACE INTO admitted (key, job, cost)
+        DELETE FROM admitted WHERE job = OLD.seq AND key IN (
+            SELECT m.key FROM job AS j CROSS JOIN limit_member AS m ON m.line = j.line WHERE j.seq = OLD.seq
+        );
+        INSERT OR REPLACE INTO holding (key, job, cost)
             SELECT m.key, j.seq, {_COST} FROM job AS j CROSS JOIN limit_member AS m ON m.line = j.line
             WHERE j.seq = OLD.seq;
         INSERT OR REPLACE INTO limit_start (key, at, job, cost)

@@ -38,15 +38,20 @@ class Room(Struct, array_like=True):
     per: int | None
     used: int
     backs_off_until: int | None
+    is_crowded: int
+    """Whether it let nobody through for want of claims, when somebody looked last."""
     first_start: int | None
     """When the oldest start was that counts; see ``limit_start``."""
-    let_through: list[tuple[str, str, int, int]]
-    """Queue, status, cost, how many of the jobs that it was taken for, pending or running."""
-    running: int = 0
+    running: int
+    """What the jobs cost that run."""
+    let_through: list[tuple[str, int, int]] = []
+    """Queue, cost, how many of the jobs that were let through and are not claimed yet; for an admission only."""
+    ready: dict[str, tuple[int, int]] = {}
+    """The same, cost and how many, by queue."""
     new_starts: int = 0
 
     def __post_init__(self) -> None:
-        self.running = sum(cost for _, status, cost, _ in self.let_through if status == "running")
+        self.ready = {queue: (cost, n) for queue, cost, n in self.let_through}
 
     def lacks(self, cost: int, now: int, queue: str | None = None) -> bool:
         """Whether there is no room for a job that costs so much.
@@ -54,11 +59,7 @@ class Room(Struct, array_like=True):
         With a queue, those of it that were let through and are not claimed yet count as if they ran. Those of other
         queues do not: nobody may be there to claim them.
         """
-        ready = n = 0
-        if queue is not None:
-            for name, status, held, many in self.let_through:
-                if name == queue and status == "pending":
-                    ready, n = ready + held, n + many
+        ready, n = self.ready.get(queue or "", (0, 0))
         return (
             n >= AHEAD
             or self._is_busy(cost, ready)
@@ -67,9 +68,9 @@ class Room(Struct, array_like=True):
         )
 
     @property
-    def is_crowded(self) -> bool:
-        """Whether it lets nobody through for want of claims."""
-        return any(status == "pending" and n >= AHEAD for _, status, _, n in self.let_through)
+    def crowds(self) -> bool:
+        """Whether so many of a queue were let through that there are no more before there are claims."""
+        return any(n >= AHEAD for _, n in self.ready.values())
 
     def opens_at(self, cost: int, now: int) -> int | None:
         """When time alone may make room where ``lacks`` says that there is none; None if only the end of a run does."""
@@ -85,15 +86,14 @@ class Room(Struct, array_like=True):
         """How many jobs of cost 1 there is room for, at most."""
         if self.lacks(1, now, queue):
             return 0
-        ready = sum(
-            cost for name, status, cost, _ in self.let_through if (name, status) == (queue, "pending")
-        )
+        ready, _ = self.ready.get(queue, (0, 0))
         left = AHEAD if self.concurrency is None else self.concurrency - self.running - ready
         return left if self.amount is None else min(left, self.amount - self.used - ready)
 
     def let_in(self, cost: int, queue: str) -> None:
         """A job goes to where it can be claimed."""
-        self.let_through.append((queue, "pending", self._held(cost), 1))
+        ready, n = self.ready.get(queue, (0, 0))
+        self.ready[queue] = ready + self._held(cost), n + 1
 
     def take(self, cost: int, now: int) -> int | None:
         """A job is claimed; what it takes of the rate, None where there is none."""
@@ -119,14 +119,15 @@ class Room(Struct, array_like=True):
         return self.backs_off_until is not None and self.backs_off_until > now
 
 
-def read(tx: Transaction, keys: Iterable[int], now: int) -> dict[int, Room]:
-    """Some keys, by number; starts whose time is over are taken out of the ledger first."""
+def read(tx: Transaction, keys: Iterable[int], now: int, *, admitted: bool) -> dict[int, Room]:
+    """Some keys, by number, perhaps with what was let through; starts whose time is over leave the ledger first."""
     listed = as_json(sorted(set(keys)))
-    found = tx.array("rooms", Room, keys=listed)
+    statement = "rooms_beside_admitted" if admitted else "rooms"
+    found = tx.array(statement, Room, keys=listed)
     if any(room.first_start is not None and room.first_start + (room.per or 0) <= now for room in found):
         over = tx.array("starts_that_are_over", Start, keys=listed, now=now, limit=_PIECE)
         forget(tx, over)
-        found = tx.array("rooms", Room, keys=listed)
+        found = tx.array(statement, Room, keys=listed)
     return {room.number: room for room in found}
 
 

@@ -45,7 +45,7 @@ CASE WHEN length(p.body) <= 32768 THEN p.body END
 -- name: peek
 -- What an idle worker asks, and each exchange: when is the next job due, when does the next one end that is still
 -- pending, when has somebody to look at limits (0 for now), is graph work left over, the first and the last queue with
--- ready jobs, does any queue have settings?
+-- ready jobs, does any queue have settings, does any job have limits?
 SELECT
     (SELECT due_at FROM job INDEXED BY job_due WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1),
     ({next_end}),
@@ -55,7 +55,8 @@ SELECT
     EXISTS (SELECT 1 FROM unfinished),
     (SELECT queue FROM job INDEXED BY job_ready WHERE queue > '' AND {ready_where} ORDER BY queue LIMIT 1),
     (SELECT queue FROM job INDEXED BY job_ready WHERE queue > '' AND {ready_where} ORDER BY queue DESC LIMIT 1),
-    EXISTS (SELECT 1 FROM queue)
+    EXISTS (SELECT 1 FROM queue),
+    EXISTS (SELECT 1 FROM limit_line WHERE number > 0)
 
 -- name: next_end
 -- When the first of the pending jobs ends that have such a moment.
@@ -116,8 +117,8 @@ UPDATE job SET due_at = NULL, waits_since = due_at
 WHERE seq IN (SELECT seq FROM job INDEXED BY job_due WHERE due_at <= :now ORDER BY due_at LIMIT :limit)
 
 -- name: claim_choose
--- The best ready jobs of a queue: their leases, their numbers, how many, and NULL if none of them has limits.
-SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*), max(j.line)
+-- The best ready jobs of a queue: their leases, their numbers, how many.
+SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*)
 FROM (
     SELECT seq FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}
     ORDER BY priority DESC, seq LIMIT :want
@@ -128,7 +129,7 @@ CROSS JOIN params AS p ON p.seq = r.seq
 -- name: claim_choose_without
 -- The same for a worker that lacks some functions, [module, name, script] each: it leaves to others what was held for
 -- want of one of them before.
-SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*), max(j.line)
+SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*)
 FROM (
     SELECT seq FROM job INDEXED BY job_ready WHERE queue = :queue AND {ready_where}
         AND (held_since IS NULL OR NOT EXISTS (
@@ -144,7 +145,7 @@ CROSS JOIN params AS p ON p.seq = r.seq
 -- name: claim_choose_kind
 -- The same for a worker that has room for one kind only, coroutine functions (1) or others (0), of the first :most that
 -- are ready: those of the other kind before them keep their place.
-SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*), max(j.line)
+SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*)
 FROM (
     SELECT seq FROM (
         SELECT seq, coalesce(is_async, EXISTS (SELECT 1 FROM json_each(:coroutines) AS c
@@ -167,7 +168,7 @@ CROSS JOIN params AS p ON p.seq = r.seq
 -- Of each the first :each are looked at; what counts is their priority, and one more for each :ageing that they have
 -- waited. :kind is NULL, or as for claim_choose_kind.
 SELECT json_group_array(json_array({claim_columns}, {small_params})), json_group_array(r.seq), count(*),
-    json_group_array(j.queue), max(j.line)
+    json_group_array(j.queue)
 FROM (
     SELECT seq FROM (
         SELECT seq, rank, room, row_number() OVER (PARTITION BY queue ORDER BY rank DESC, seq) AS place FROM (
@@ -464,7 +465,7 @@ UPDATE params SET body = :body WHERE seq = :job
 -- A temporary table of somebody's connection under the name of one of ours, where statements would land.
 SELECT t.name FROM temp.sqlite_master AS t WHERE t.name IN (
     'job', 'params', 'counts', 'dependency', 'unfinished', 'place', 'limit_key', 'limit_line', 'limit_member',
-    'admitted'
+    'admitted', 'holding'
 ) LIMIT 1
 
 -- name: lock
@@ -1333,18 +1334,31 @@ SELECT json_group_array(json_array(l.number, l.queue, l.waits_for, json((
     )
 ) AS o CROSS JOIN limit_line AS l ON l.number = o.number
 
--- name: rooms
--- What is known of some keys, in the order of rooms.Room. Of the jobs that were let through: [queue, status, cost, how
--- many]; those that run are found by their own rows, so whatever ended a run has freed what it held.
-SELECT json_group_array(json_array(k.number, k.concurrency, k.amount, k.per, k.used, k.backs_off_until,
+-- name: running_cost
+-- fragment: what the jobs cost that run under a key (k).
+(SELECT coalesce(sum(o.cost), 0) FROM holding AS o CROSS JOIN job AS h ON h.seq = o.job
+    WHERE o.key = k.number AND +h.status = 'running')
+
+-- name: room_columns
+-- fragment: what is known of a key (k), in the order of rooms.Room. Those that run are found by their own rows, so
+-- whatever ended a run has freed what it held.
+k.number, k.concurrency, k.amount, k.per, k.used, k.backs_off_until, k.is_crowded,
     (SELECT s.at FROM limit_start AS s WHERE s.key = k.number ORDER BY s.at LIMIT 1),
-    json((SELECT json_group_array(json_array(queue, status, cost, n)) FROM (
-        SELECT j.queue AS queue, j.status AS status, sum(min(a.cost, coalesce(k.concurrency, a.cost))) AS cost,
-            count(*) AS n
-        FROM admitted AS a CROSS JOIN job AS j ON j.seq = a.job
-        WHERE a.key = k.number AND +j.status IN ('pending', 'running') GROUP BY j.queue, j.status
-    )))
-))
+    (SELECT coalesce(sum(min(o.cost, coalesce(k.concurrency, o.cost))), 0)
+        FROM holding AS o CROSS JOIN job AS h ON h.seq = o.job WHERE o.key = k.number AND +h.status = 'running')
+
+-- name: rooms
+SELECT json_group_array(json_array({room_columns}))
+FROM json_each(:keys) AS i CROSS JOIN limit_key AS k ON k.number = i.value
+
+-- name: rooms_beside_admitted
+-- The same, with [queue, cost, how many] of the jobs that were let through and are not claimed yet.
+SELECT json_group_array(json_array({room_columns}, json((
+    SELECT json_group_array(json_array(queue, cost, n)) FROM (
+        SELECT j.queue AS queue, sum(min(a.cost, coalesce(k.concurrency, a.cost))) AS cost, count(*) AS n
+        FROM admitted AS a CROSS JOIN job AS j ON j.seq = a.job WHERE a.key = k.number GROUP BY j.queue
+    )
+))))
 FROM json_each(:keys) AS i CROSS JOIN limit_key AS k ON k.number = i.value
 
 -- name: starts_that_are_over
@@ -1383,9 +1397,20 @@ CROSS JOIN job AS j ON j.seq IN (
 UPDATE job SET held_by = NULL WHERE seq IN (SELECT value FROM json_each(:jobs))
 
 -- name: note_admitted
--- [key, job, cost] each; those whose job was let through before are there.
-INSERT OR IGNORE INTO admitted (key, job, cost)
+-- [key, job, cost] each.
+INSERT OR REPLACE INTO admitted (key, job, cost)
 SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:rows)
+
+-- name: note_holding
+-- [key, job, cost] each, of jobs that are claimed.
+INSERT OR REPLACE INTO holding (key, job, cost)
+SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]') FROM json_each(:rows)
+
+-- name: forget_admitted
+-- The same ones; one that has come back from a run was not let through again.
+DELETE FROM admitted WHERE (key, job) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:rows)
+)
 
 -- name: put_lines
 -- [line, waits_for, head_priority, head_seq] each.
@@ -1394,8 +1419,8 @@ UPDATE limit_line SET waits_for = json_extract(o.value, '$[1]'), head_priority =
 FROM json_each(:lines) AS o WHERE limit_line.number = json_extract(o.value, '$[0]')
 
 -- name: put_keys
--- [key, opens_at] each.
-UPDATE limit_key SET opens_at = json_extract(o.value, '$[1]')
+-- [key, opens_at, is_crowded] each.
+UPDATE limit_key SET opens_at = json_extract(o.value, '$[1]'), is_crowded = json_extract(o.value, '$[2]')
 FROM json_each(:keys) AS o WHERE limit_key.number = json_extract(o.value, '$[0]')
 
 -- name: limits_of
@@ -1428,7 +1453,7 @@ WHERE seq IN (SELECT value FROM json_each(:jobs))
 
 -- name: let_go
 -- [job, line] each: runs that have ended.
-DELETE FROM admitted WHERE (key, job) IN (
+DELETE FROM holding WHERE (key, job) IN (
     SELECT m.key, json_extract(o.value, '$[0]')
     FROM json_each(:jobs) AS o CROSS JOIN limit_member AS m ON m.line = json_extract(o.value, '$[1]')
 )
@@ -1479,8 +1504,7 @@ WHERE key = :key
 -- Each key, or one: what it allows, what runs and waits, and what counts of its starts.
 SELECT k.key AS key, k.concurrency AS concurrency, k.amount AS amount, k.per AS per,
     k.concurrency_is_set AS concurrency_is_set, k.rate_is_set AS rate_is_set,
-    (SELECT coalesce(sum(a.cost), 0) FROM admitted AS a CROSS JOIN job AS j ON j.seq = a.job
-        WHERE a.key = k.number AND +j.status = 'running') AS running,
+    {running_cost} AS running,
     (SELECT count(*) FROM limit_member AS m CROSS JOIN limit_line AS l ON l.number = m.line
         CROSS JOIN job AS w ON w.line = l.number AND w.held_by = 'limit:' || l.name
         WHERE m.key = k.number) AS waiting,
@@ -1495,11 +1519,10 @@ FROM limit_key AS k WHERE :key IS NULL OR k.key = :key ORDER BY k.key LIMIT :lim
 SELECT k.key AS key, k.concurrency AS concurrency, k.amount AS amount, k.per AS per,
     k.number = l.waits_for AS is_full,
     (SELECT json_group_array(id) FROM (
-        SELECT h.id AS id FROM admitted AS a CROSS JOIN job AS h ON h.seq = a.job
-        WHERE a.key = k.number AND +h.status = 'running' LIMIT 5
+        SELECT h.id AS id FROM holding AS o CROSS JOIN job AS h ON h.seq = o.job
+        WHERE o.key = k.number AND +h.status = 'running' LIMIT 5
     )) AS running_ids,
-    (SELECT coalesce(sum(a.cost), 0) FROM admitted AS a CROSS JOIN job AS h ON h.seq = a.job
-        WHERE a.key = k.number AND +h.status = 'running') AS running,
+    {running_cost} AS running,
     (SELECT coalesce(sum(s.cost), 0) FROM limit_start AS s
         WHERE s.key = k.number AND s.at > :now - k.per) AS started,
     iif(k.backs_off_until > :now, k.backs_off_until, NULL) AS backs_off_until,

@@ -15,7 +15,7 @@ from gigq.store.sqlite import Sqlite
 
 _OURS = (
     "('job', 'params', 'execution', 'dependency', 'worker', 'counts', 'unfinished', 'place', "
-    "'limit_key', 'limit_line', 'limit_member', 'limit_start', 'admitted')"
+    "'limit_key', 'limit_line', 'limit_member', 'limit_start', 'admitted', 'holding')"
 )
 
 

@@ -18,6 +18,7 @@ CREATE TABLE limit_key (
     rate_is_set INTEGER NOT NULL DEFAULT 0,
     used INTEGER NOT NULL DEFAULT 0,         -- what its rows in limit_start cost
     backs_off_until INTEGER,
+    is_crowded INTEGER NOT NULL DEFAULT 0,   -- enough was let through for now: the next claim opens it
     opens_at INTEGER                         -- when somebody has to look whether it has room; 0 for now, NULL for never
 ) STRICT;
 CREATE INDEX limit_key_opens ON limit_key (opens_at) WHERE opens_at IS NOT NULL;
@@ -43,9 +44,17 @@ CREATE TABLE limit_member (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX limit_member_key ON limit_member (key);
 
--- Jobs that were let through, pending or running. What a key has room for is reckoned from those whose jobs run: a run
--- that is gone, however it went, holds nothing.
+-- Jobs that were let through and not claimed yet.
 CREATE TABLE admitted (
+    key INTEGER NOT NULL,
+    job INTEGER NOT NULL,
+    cost INTEGER NOT NULL,
+    PRIMARY KEY (key, job)
+) STRICT, WITHOUT ROWID;
+
+-- Jobs that were claimed. What a key has room for is reckoned from those that run by their own rows: whatever has ended
+-- a run, it holds nothing.
+CREATE TABLE holding (
     key INTEGER NOT NULL,
     job INTEGER NOT NULL,
     cost INTEGER NOT NULL,

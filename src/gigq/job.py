@@ -151,14 +151,14 @@ class Job:
             declared(self)
         if self.tags is not None or self.metadata is not None:
             self._check_labels()
+        if self.limit is not None:
+            limits.declared(self.limit, self._named)
 
     def _check_labels(self) -> None:
         try:
             labels.stored(self.tags, self.metadata)
         except InvalidJob as error:
             raise type(error)(f"{self._named}{error}") from error
-        if self.limit is not None:
-            limits.declared(self.limit, self._named)
 
     def _check_text(self) -> None:
         if self._is_plain_text():

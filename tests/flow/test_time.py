@@ -184,6 +184,17 @@ def test_a_requeued_job_does_not_expire_any_more_and_its_deadline_counts_anew(
     hands.run("one")
 
 
+def test_a_parent_that_is_over_counts_as_ended_when_its_child_is_requeued(
+    hands: Hands, clock: TurnedClock
+) -> None:
+    hands.submit(timed("parent", clock.now(), expires=5), new_job("child", ["parent"]))
+    hands.cancel("child")
+    clock.turn(5)
+    refusal = hands.requeue("child")
+    assert refusal == "its parent parent ended badly; requeue that first"
+    assert ended(hands, "parent")[0] == "cancelled"
+
+
 def test_a_child_that_comes_back_with_its_parent_does_so_too(hands: Hands, clock: TurnedClock) -> None:
     hands.submit("parent", timed("child", clock.now(), ["parent"], expires=50, deadline=60))
     hands.fail("parent")

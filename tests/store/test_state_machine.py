@@ -119,6 +119,11 @@ class Machine(RuleBasedStateMachine):
     def requeue(self, data: st.DataObject, likely: bool) -> None:
         ended = sorted(job.id for job in self.model.jobs.values() if job.status in BAD)
         job_id = data.draw(st.sampled_from(ended if likely and ended else sorted(self.model.jobs)))
+        if (
+            self.budget != self.real_budget
+        ):  # a requeue ends no more of what is over than one transaction should
+            self.hands.exchange([])
+            self.model.promote(self.clock.now())
         self.hands.finish()
         assert (self.hands.requeue(job_id) is None) == self.model.requeue(job_id, self.clock.now())
 
@@ -177,6 +182,8 @@ class Machine(RuleBasedStateMachine):
         for _ in range(times):
             now = self.clock.now()
             self.model.promote(now)
+            self.hands.exchange([])
+            self.hands.finish()
             if not self.model.ready():
                 return
             lease = self.hands.claim_one(self.model.ready()[0])

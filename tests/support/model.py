@@ -165,6 +165,7 @@ class Model:
         return True
 
     def requeue(self, job_id: str, now: int) -> bool:
+        self.expire(now)
         job = self.jobs.get(job_id)
         if job is None or job.status not in BAD or self.is_doomed(job):
             return False

@@ -102,6 +102,7 @@ class Changes(Verbs):
     def requeue(self, job_id: str, now: int) -> str | None:
         """Put an ended job back to the start, with what was cancelled for its sake; or why not."""
         with self._writing() as tx:
+            claiming.expire_any(tx, now)  # a parent, or the holder of its key, that is over counts as ended
             found = tx.row("find", id=sought(job_id))
             if found is None:
                 return "there is no such job"
@@ -113,7 +114,6 @@ class Changes(Verbs):
                 parent = tx.array("parents_of", Parent, jobs=as_json([seq]))
                 bad = [p.id for p in parent if p.status in ("failed", "timeout", "cancelled")]
                 return f"its parent {', '.join(bad)} ended badly; requeue that first"
-            claiming.expire_any(tx, now)
             replaced = graph.requeue(tx, [seq], now)
             if replaced:
                 return f"its unique key is taken: {REPLACED.format(replaced[seq])}"

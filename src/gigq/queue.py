@@ -213,7 +213,8 @@ class JobQueue(QueueControls, Scheduling, Finding, Keeping):
         Returns:
             Sentences (``str()`` has all of them) and the facts behind them; an unknown job is explained too.
         """
-        return explain.explain(job_id, self._store.explained(job_id), self.clock.now(), self._name)
+        now = self.clock.now()
+        return explain.explain(job_id, self._store.explained(job_id, now), now, self._name)
 
     def get_result(self, job_id: str) -> Any | None:
         """

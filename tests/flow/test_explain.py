@@ -12,7 +12,7 @@ import pytest
 from clocks import TurnedClock
 from stores import Hands, new_job
 
-from gigq import Job, JobQueue, Worker
+from gigq import Job, JobQueue, Limit, Worker
 from gigq.clock import to_iso
 from gigq.explain import Explanation
 from gigq.explain.words import moment, span
@@ -172,6 +172,28 @@ def test_a_job_held_for_its_module_says_what_to_start(queue: JobQueue, hands: Ha
     assert reason["reason"] == "held"
     assert "no worker that tried could import jobs: no module named jobs here. It fails at" in reason["text"]
     assert "jobs.nothing" in reason["advice"]
+
+
+def test_a_full_limit_is_named_with_those_that_hold_it(
+    queue: JobQueue, hands: Hands, sitting: Worker, clock: TurnedClock
+) -> None:
+    limit = Limit("host:{value}", concurrency=1, rate="2/min")
+    ids = [queue.submit(Job("one", jobs.echo, {"value": "a"}, limit=limit)) for _ in range(4)]
+    [lease] = hands.claim(4)
+    reason = only(queue.explain(ids[2]))
+    assert reason["reason"] == "limit"
+    assert reason["text"] == (
+        f"Its limit host:a has no room: 1 of 1 run ({ids[0]}), 1 of 2 have started within 1 min; "
+        "1 job with the same limits comes first."
+    )
+    assert reason["advice"] == "What it allows: gigq limit list host:a."
+    assert (reason["limits"][0]["running_ids"], reason["limits"][0]["per"]) == ([ids[0]], 60.0)
+    hands.settle(lease)
+    hands.run(ids[1])
+    clock.turn(20)
+    assert (
+        "2 of 2 have started within 1 min, the next may start in 40 s" in only(queue.explain(ids[2]))["text"]
+    )
 
 
 def test_a_hold_of_a_kind_that_is_new_is_told_too(queue: JobQueue, hands: Hands) -> None:

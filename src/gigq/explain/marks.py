@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gigq.clock import SECOND, to_iso
+from gigq.explain.limited import is_held_for_limit
 from gigq.explain.words import Reason, attempts, first_line, moment, sentence, span, start_one
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ def _is_held_somehow(_what: str, facts: Facts, _now: int) -> Reason:
     return Reason("held", f"It is held by {held_by}.", "", {"held_by": held_by})
 
 
-_HOLDS: dict[str, Callable[[str, Facts, int], Reason]] = {"import": _is_held_for_import}
+_HOLDS: dict[str, Callable[[str, Facts, int], Reason]] = {
+    "import": _is_held_for_import,
+    "limit": is_held_for_limit,
+}
 """By what stands before the colon in ``held_by``."""
 
 

@@ -16,6 +16,16 @@ from gigq.store.workflows import Workflows
 
 
 class Store(
-    Workflows, Limits, Clearing, Space, Questions, QueueVerbs, Schedules, Listing, Explaining, Work, Workers
+    Workflows,
+    Explaining,
+    Limits,
+    Clearing,
+    Space,
+    Questions,
+    QueueVerbs,
+    Schedules,
+    Listing,
+    Work,
+    Workers,
 ):
     """The queue's tables, spoken to in the words of the domain."""

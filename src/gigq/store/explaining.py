@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 from gigq import codec
 from gigq.errors import StoreError
 from gigq.ids import sought
+from gigq.store.limits import Limits
 from gigq.store.rows import WorkerRow
 from gigq.store.transaction import decode_array
-from gigq.store.verbs import Verbs
 from gigq.store.workers import is_dead
 
 MANY = 10_000
@@ -66,18 +66,21 @@ class Facts(NamedTuple):
     """Ready jobs that come before it, at most ``MANY``; None if it is not ready itself."""
     queue: QueueFacts
     workers: list[WorkerFacts]
+    limits: list[dict[str, Any]]
+    """Those of a job that one of them holds; see :meth:`gigq.store.limits.Limits.limits_on`."""
 
 
-class Explaining(Verbs):
+class Explaining(Limits):
     """The verb that tells all of it."""
 
-    def explained(self, job_id: str) -> Facts | None:
+    def explained(self, job_id: str, now: int) -> Facts | None:
         """None if there is no such job."""
         with self._reading() as tx:
             found = tx.records("explained", id=sought(job_id), limit=_NAMED, most=MANY)
         if not found:
             return None
         [job] = found
+        limited = str(job["held_by"]).startswith("limit:")
         workers = decode_array(_WorkerRow, job.pop("workers"))
         progress = codec.decode(job.pop("progress"))
         settings = codec.decode(job.pop("settings"))
@@ -92,6 +95,7 @@ class Explaining(Verbs):
             workers=[
                 WorkerFacts(row.worker_id, row.number, self._is_alive(row), row.queues) for row in workers
             ],
+            limits=self.limits_on(job_id, now) if limited else [],
         )
 
     def _is_alive(self, row: WorkerRow) -> bool | None:

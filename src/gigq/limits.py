@@ -164,6 +164,23 @@ def shares(limit: Any, params: dict[str, Any], whose: str = "") -> list[Share] |
     return found or None
 
 
+def as_json(limit: Any, whose: str = "") -> list[dict[str, Any]]:
+    """The limits that a job declares, as the arguments of :class:`Limit`, in values that JSON has.
+
+    Raises:
+        InvalidJob: one of them asks a function.
+    """
+    found = declared(limit, whose)
+    for one in found:
+        if callable(one.key) or callable(one.cost):
+            raise InvalidJob(
+                f"{whose}limit: {one!r:.200} asks a function; here its key and cost must be templates"
+            )
+    return [
+        {"key": one.key, "concurrency": one.concurrency, "rate": one.rate, "cost": one.cost} for one in found
+    ]
+
+
 def known_key(key: Any, where: str) -> str:
     """A key as it is stored."""
     if not isinstance(key, str) or not key or len(key) > LONGEST_KEY:

@@ -29,7 +29,10 @@ class NewUnique(Struct, gc=False):
 
 
 class NewJob(Struct, gc=False):
-    """A job as it is inserted: what was declared, in the units of the tables."""
+    """A job as it is inserted: what was declared, in the units of the tables.
+
+    Schedules and maps keep such rows as JSON: a field that comes later needs a default.
+    """
 
     id: str
     queue: str

@@ -82,7 +82,7 @@ def from_template(text: str, at: int, now: int) -> NewJob:
 
 
 def as_template(job: Job) -> dict[str, Any]:
-    """A job as it is inserted, in plain values and without times: others are made of it, each with an id and params.
+    """A job as it is inserted, in plain values: others are made of it, each with an id, params, times and limits.
 
     Raises:
         InvalidJob: naming the job and its field.
@@ -92,7 +92,7 @@ def as_template(job: Job) -> dict[str, Any]:
     import msgspec
 
     plain = copy.copy(job)
-    plain.run_at = plain.delay = plain.expires = plain.deadline = None
+    plain.run_at = plain.delay = plain.expires = plain.deadline = plain.limit = None
     row = rows([plain], codec.MAX_PARAMS, 0)[0]
     if row.unique is not None:
         raise InvalidJob(

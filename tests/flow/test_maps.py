@@ -10,7 +10,7 @@ import jobs
 import pytest
 from clocks import TurnedClock
 
-from gigq import InvalidJob, Job, JobQueue, Worker, Workflow
+from gigq import InvalidJob, Job, JobQueue, Limit, Worker, Workflow
 from gigq.clock import SECOND, SYSTEM, from_iso
 from gigq.submitted import SubmittedWorkflow
 from gigq.worker import unfold
@@ -92,6 +92,24 @@ def test_items_take_the_queue_and_the_times_from_when_they_are_added(
     assert from_iso(item["expires_at"]) - from_iso(item["run_at"]) == 3 * 86400 * SECOND
     assert from_iso(item["deadline_at"]) == from_iso("2999-01-01")
     assert {job["queue"] for job in queue.list_jobs() if job["name"] != "value"} == {"mail"}
+
+
+def test_items_have_limits_by_their_own_params(queue: JobQueue) -> None:
+    limit = [Limit("host:{item.host}", concurrency=1, cost="{cost}"), Limit("all", rate=(5, 60))]
+    workflow = Workflow("w")
+    source = workflow.add_task(flow_jobs.value, {"of": [{"host": "a"}, {"host": "b"}]})
+    workflow.map(Job("each", flow_jobs.visit, {"cost": 1}, limit=limit), over=source, param="item")
+    workflow.submit_all(queue)
+    drain(queue)
+    assert [limit["key"] for limit in queue.limits()] == ["all", "host:a", "host:b"]
+    assert queue.stats()["completed"] == 5
+
+
+def test_an_item_that_lacks_what_a_limit_names_fails_the_map(queue: JobQueue) -> None:
+    template = Job("each", jobs.echo, limit=Limit("{value.host}", concurrency=1))
+    found, last = mapped(queue, [{"hots": "a"}], template)
+    assert last["status"] == "cancelled"
+    assert "each[0]" in found.summary()
 
 
 def test_items_wait_for_other_jobs_too(queue: JobQueue) -> None:

@@ -95,6 +95,10 @@ def grow_a_bad_one() -> None:
     current_job().add_task(broken)
 
 
+def visit(item: dict[str, str], cost: int) -> str:
+    return item["host"] * cost
+
+
 def grow_unique(key: str) -> str:
     current_job().add(Job("unique", jobs.nothing, unique_key=key))
     return "grown"

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 
-from gigq import ids, posting, timing
+from gigq import codec, ids, limits, posting, timing
 from gigq.clock import SYSTEM
 from gigq.control import Fail
 from gigq.errors import InvalidJob
@@ -41,10 +42,16 @@ def jobs_of(each: Job, param: str | None) -> tuple[Job, Job]:
         InvalidJob: there is none, or all have it already; or ``each`` cannot be accepted.
     """
     name = _param_of(each, param)
+    params = {
+        "item": posting.as_template(each),
+        "param": name,
+        "times": timing.as_json(each),
+        "bounds": limits.as_json(each.limit, f"map: job {each.name!r}: "),
+    }
     first = Job(
         f"{each.name}: unfold",
         _UNFOLD,
-        {"item": posting.as_template(each), "param": name, "times": timing.as_json(each)},
+        params,
         priority=each.priority,
         queue=each.queue,
         pass_parent_results=False,
@@ -81,13 +88,16 @@ def _param_of(each: Job, param: str | None) -> str:
     return param
 
 
-def unfold(item: dict[str, Any], param: str, times: dict[str, Any], start: int = 0) -> dict[str, Any]:
+def unfold(
+    item: dict[str, Any], param: str, times: dict[str, Any], bounds: list[dict[str, Any]], start: int = 0
+) -> dict[str, Any]:
     """Add jobs for the items of the result of this job's parent.
 
     Args:
         item: the job of an item as it is inserted, whose params are those that all have.
         param: by which each item is passed.
         times: what is declared of when the jobs may start and must end, counted from when they are added.
+        bounds: the limits of each, whose keys may name its params.
         start: the first item.
 
     Returns:
@@ -96,7 +106,7 @@ def unfold(item: dict[str, Any], param: str, times: dict[str, Any], start: int =
     job = current_job()
     bodies, more = _some(job.growth, next(job.parents), item["params"], param, start)
     if more:
-        params = {"item": item, "param": param, "times": times, "start": start + len(bodies)}
+        params = {**job.params, "start": start + len(bodies)}
         rest = Job(
             job.name,
             _UNFOLD,
@@ -107,12 +117,27 @@ def unfold(item: dict[str, Any], param: str, times: dict[str, Any], start: int =
         )
         rest.dependencies = [parent.id for parent in islice(job.parents, 1)]
         job.add(rest)
+    made = _made_of(item, times, bounds)
+    for place, body in enumerate(bodies, start):
+        job.growth.add_row(made(place, body))
+    return {"items": len(bodies), "more": more}
+
+
+def _made_of(
+    item: dict[str, Any], times: dict[str, Any], bounds: list[dict[str, Any]]
+) -> Callable[[int, str], NewJob]:
+    """Makes the job of an item of its place and its params."""
     declared: Any = SimpleNamespace(name=item["name"], **{**dict.fromkeys(timing.FIELDS), **times})
     each = {**item, "times": timing.times_of(declared, SYSTEM.now())}
-    for place, body in enumerate(bodies, start):
-        row = {**each, "id": ids.job_id(), "name": f"{item['name']}[{place}]", "params": body}
-        job.growth.add_row(msgspec.convert(row, NewJob))
-    return {"items": len(bodies), "more": more}
+    limit = [limits.Limit(**{**one, "rate": _rate(one["rate"])}) for one in bounds]
+
+    def make(place: int, body: str) -> NewJob:
+        name = f"{item['name']}[{place}]"
+        shares = _shares(limit, body, name) if limit else None
+        row = {**each, "id": ids.job_id(), "name": name, "params": body, "limits": shares}
+        return msgspec.convert(row, NewJob)
+
+    return make
 
 
 def _some(growth: Growth, source: ParentJob, others: str, param: str, start: int) -> tuple[list[str], bool]:
@@ -133,6 +158,17 @@ def _some(growth: Growth, source: ParentJob, others: str, param: str, start: int
             break
         bodies.append(body)
     return bodies, start + len(bodies) < len(items)
+
+
+def _rate(rate: Any) -> Any:
+    return tuple(rate) if isinstance(rate, list) else rate
+
+
+def _shares(limit: list[limits.Limit], body: str, name: str) -> list[limits.Share] | None:
+    try:
+        return limits.shares(limit, codec.decode(body), f"job {name!r}: ")
+    except InvalidJob as error:
+        raise Fail(str(error)) from None
 
 
 def _items(source: ParentJob) -> list[str]:

@@ -137,7 +137,7 @@ def test_the_old_tables_are_gone_and_the_file_is_ours(every: Old) -> None:
         every.sql("SELECT name, type FROM sqlite_master WHERE name LIKE '%job%' OR name LIKE '%old%'")
     )
     assert kinds["jobs"] == kinds["job_executions"] == "view"
-    assert not [name for name in kinds if "old" in name or name.startswith("idx_")]
+    assert not [name for name in kinds if "gigq_old" in name or name.startswith("idx_")]
     assert every.sql("PRAGMA journal_mode") == [("wal",)]
     assert every.sql("PRAGMA integrity_check") == [("ok",)]
 

@@ -51,7 +51,7 @@ def state():
         for table in ("jobs", "job_executions"):
             assert ask(path, f"SELECT * FROM {table}") == ask(source, f"SELECT * FROM {table}")
         return "old"
-    assert version == (migrations.NEWEST, 0x47694751) and not [name for name in tables if "old" in name or name == "jobs"]
+    assert version == (migrations.NEWEST, 0x47694751) and not [name for name in tables if "gigq_old" in name or name == "jobs"]
     assert ask(path, "SELECT id, status FROM job ORDER BY seq") == ask(source, "SELECT id, status FROM jobs ORDER BY rowid")
     return "new"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torture_jobs
+from overlaps import most_at_once
 from rig import Rig
 
 
@@ -20,22 +21,6 @@ def torture(rig: Rig, jobs: int, kills: int, limit: int) -> None:
         workers[workers.index(victim)] = rig.again(victim)
     rig.await_all_ended()
     rig.stop(*workers)
-
-
-def most_at_once(rig: Rig) -> int:
-    """How many runs were under way together; one that was killed ended when its process was seen to be gone."""
-    changes = []
-    ends = {line.execution: line.at for what in ("end", "stopped") for line in rig.lines(what)}
-    for line in rig.lines("start"):
-        killed = min(
-            (kill.before for kill in rig.kills if kill.pid == line.pid and kill.after > line.at), default=0
-        )
-        changes += [(line.at, 1), (ends.get(line.execution, killed), -1)]
-    most = running = 0
-    for _, change in sorted(changes):
-        running += change
-        most = max(most, running)
-    return most
 
 
 def test_no_more_run_than_the_limit_when_workers_are_killed(rig: Rig) -> None:

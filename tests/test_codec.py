@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -269,3 +270,22 @@ def test_nothing_stored_is_none(text: str | None) -> None:
 def test_the_token_nan_of_old_files_is_read() -> None:
     assert math.isnan(codec.decode('{"x": NaN}')["x"])
     assert codec.decode("[Infinity, -Infinity]") == [math.inf, -math.inf]
+
+
+class Named(msgspec.Struct, rename="camel"):
+    """What msgspec knows and the walk must know too."""
+
+    first_word: str
+    inner: set[str]
+    at: float = 1.5
+
+
+@pytest.mark.parametrize("word", ["plain", "null", "\\u0000"])
+def test_a_struct_is_stored_alike_whether_it_is_walked_or_not(word: str) -> None:
+    stored = codec.encode({"value": [Named(word, {word})]}, "params", LIMIT)
+    assert json.loads(stored) == {"value": [{"firstWord": word, "inner": [word], "at": 1.5}]}
+
+
+def test_what_cannot_be_stored_in_a_struct_is_named() -> None:
+    with pytest.raises(InvalidValue, match=r"params\['value'\]\['at'\]: .*nan"):
+        codec.encode({"value": Named("x", set(), math.nan)}, "params", LIMIT)

@@ -151,6 +151,13 @@ def _dumped(model: Any) -> Any:
     return model.model_dump(mode="json", by_alias=True, round_trip=True)
 
 
+def _built_in(struct: Any) -> Any:
+    """A msgspec Struct, with what it holds, as its class reads it back."""
+    import msgspec
+
+    return msgspec.to_builtins(struct, enc_hook=_plain_other)
+
+
 def _text(value: str) -> str:
     return str.__str__(value)
 
@@ -206,6 +213,8 @@ def _plain_named(value: Any, path: str, depth: int) -> Any:
         return _plain_text(os.fspath(value), path)
     if hasattr(type(value), "model_dump"):
         return _plain(_dumped(value), path, depth + 1)
+    if hasattr(type(value), "__struct_fields__"):
+        return _plain(_built_in(value), path, depth + 1)
     raise InvalidValue(
         f"{path}: {type(value).__module__}.{type(value).__qualname__} cannot be stored as JSON. "
         "Pass plain values (text, numbers, lists, dicts, dataclasses, datetimes) and build the object in the function."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ SUPPORT = Path(jobs.__file__).parent
 def old_release() -> str:
     """A folder in which the package of the old release is installed, kept for the next time."""
     folder = Path(tempfile.gettempdir()) / f"gigq-0.5.1-for-tests-{os.geteuid()}"
-    if not (folder / "gigq" / "worker.py").exists():
+    if not _is_whole(folder):
         with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
             install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", fresh]
             done = subprocess.run(
@@ -32,12 +33,20 @@ def old_release() -> str:
             if done.returncode:
                 pytest.skip(f"gigq 0.5.1 cannot be installed here: {done.stderr.strip()[-200:]}")
             folder.mkdir(exist_ok=True)
+            if not _is_whole(folder):  # half of it may have been cleared away
+                shutil.rmtree(folder / "gigq", ignore_errors=True)
             try:
                 Path(fresh, "gigq").rename(folder / "gigq")
             except OSError:  # somebody else who runs tests may have been quicker
-                if not (folder / "gigq").exists():
+                if not _is_whole(folder):
                     raise
     return str(folder)
+
+
+def _is_whole(folder: Path) -> bool:
+    return all(
+        (folder / "gigq" / f"{name}.py").exists() for name in ("__init__", "job_queue", "worker", "workflow")
+    )
 
 
 class Old:

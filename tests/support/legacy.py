@@ -56,7 +56,7 @@ def state(path: Path, before: list[tuple[Any, ...]]) -> str:
             assert connection.execute("SELECT * FROM jobs ORDER BY rowid").fetchall() == before
             return "old"
         assert version == migrations.NEWEST
-        assert not [name for name in tables if "old" in name or name == "jobs"]
+        assert not [name for name in tables if "gigq_old" in name or name == "jobs"]
         return "new"
 
 

@@ -198,7 +198,7 @@ MANY = settings(SOME, max_examples=1000, stateful_step_count=60, derandomize=Fal
 
 
 def test_limits_are_kept_in_memory() -> None:
-    run_state_machine_as_test(Machine, settings=settings(SOME, max_examples=60))
+    run_state_machine_as_test(Machine, settings=settings(SOME, max_examples=35))
 
 
 def test_limits_are_kept_in_a_file() -> None:

@@ -25,8 +25,8 @@ _LINES = 1000
 """Lines, and keys, that one exchange looks at."""
 _FEW, _MANY = 4, 256
 """Of them for one key, at least and at most: there may be thousands, and the first ones take its room."""
-_JOBS = 2000
-"""Jobs that one exchange looks at, shared by its lines."""
+_JOBS = 1000
+"""Jobs that one exchange looks at, shared by its lines; up to twice as many, since each is asked for a power of two."""
 _FROM_ONE_LINE = 255
 _LAST = (2**64, 0)
 _NOW = 0

@@ -13,6 +13,7 @@ from typing import Any
 
 import jobs
 import pytest
+import schedule_jobs
 from clocks import TurnedClock
 from processes import in_a_thread, start, wait_until
 
@@ -193,23 +194,23 @@ def test_a_change_leaves_a_paused_schedule_paused(queue: JobQueue, clock: Turned
 
 
 def test_a_task_declares_its_schedule(queue: JobQueue) -> None:
-    assert jobs.every_morning(cups=2) == 2
-    assert queue.schedule(jobs.every_morning)
-    assert not queue.schedule(jobs.every_morning)
-    row = shown(queue, "jobs.every_morning")
+    assert schedule_jobs.every_morning(cups=2) == 2
+    assert queue.schedule(schedule_jobs.every_morning)
+    assert not queue.schedule(schedule_jobs.every_morning)
+    row = shown(queue, "schedule_jobs.every_morning")
     assert (row["cron"], row["timezone"], row["overlap"]) == ("0 5 * * *", "Europe/Berlin", "queue")
     assert row["next_ticks"][:2] == ["2025-06-16T03:00:00.000000+00:00", "2025-06-17T03:00:00.000000+00:00"]
-    assert queue.schedule("other", jobs.every_morning, every=60, priority=5, params={"cups": 3})
+    assert queue.schedule("other", schedule_jobs.every_morning, every=60, priority=5, params={"cups": 3})
     assert (shown(queue, "other")["cron"], shown(queue, "other")["overlap"]) == (None, "skip")
     job = queue.get_status(queue.run_schedule("other"))
     assert (job["priority"], job["params"]) == (5, {"cups": 3})
-    assert queue.get_status(queue.run_schedule("jobs.every_morning"))["priority"] == 3
+    assert queue.get_status(queue.run_schedule("schedule_jobs.every_morning"))["priority"] == 3
 
 
 def test_the_declared_tasks_of_a_module_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [default_name(found) for found in declared_in(jobs)] == ["jobs.every_morning"]
+    assert [default_name(found) for found in declared_in(schedule_jobs)] == ["schedule_jobs.every_morning"]
     package = types.ModuleType("jobs_of_others")
-    monkeypatch.setattr(package, "imported", jobs.every_morning, raising=False)
+    monkeypatch.setattr(package, "imported", schedule_jobs.every_morning, raising=False)
     assert declared_in(package) == []
 
 
@@ -344,7 +345,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_written(
 
 
 def test_an_unknown_option_is_a_type_error(queue: JobQueue) -> None:
-    for function in (jobs.nothing, jobs.every_morning):
+    for function in (jobs.nothing, schedule_jobs.every_morning):
         with pytest.raises(TypeError, match="unexpected"):
             queue.schedule("s", function, every=60, nonsense=1)
     assert queue.schedules() == []

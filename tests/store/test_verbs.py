@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from clocks import TurnedClock
 from stores import Hands, new_job
 
 from gigq.clock import SECOND
 from gigq.errors import DuplicateJob
+from gigq.lease import Lease
 from gigq.status import End, JobStatus, settle
+from gigq.store.transaction import Transaction
 
 # -- submit ------------------------------------------------------------------------------------------------------
 
@@ -285,3 +289,22 @@ def test_a_requeued_job_keeps_its_place_in_the_order(hands: Hands) -> None:
     hands.fail("a")
     hands.requeue("a")
     assert hands.ready() == ["a", "b"]
+
+
+def test_a_record_and_its_runs_are_of_one_moment(hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands.submit("a")
+    real, leases = Transaction.records, list[Lease]()
+
+    def records(tx: Transaction, name: str, /, **values: Any) -> list[dict[str, Any]]:
+        found = real(tx, name, **values)
+        if name == "record" and not leases:
+            leases.append(hands.claim_one("a"))
+        return found
+
+    monkeypatch.setattr(Transaction, "records", records)
+    record = hands.store.record("a")
+    assert record is not None
+    assert (record[0]["status"], [run["status"] for run in record[1]]) == ("running", ["running"])
+    hands.settle(leases[0])
+    monkeypatch.undo()
+    assert hands.store.record("no such job") is None

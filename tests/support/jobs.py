@@ -157,8 +157,3 @@ def my_tick() -> str | None:
     """The time that its schedule made this job for."""
     tick = gigq.current_job().tick
     return None if tick is None else tick.isoformat()
-
-
-@gigq.task(cron="0 5 * * *", timezone="Europe/Berlin", overlap="queue", priority=3)
-def every_morning(cups: int = 1) -> int:
-    return cups

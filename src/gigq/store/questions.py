@@ -18,8 +18,14 @@ class Questions(Verbs):
     def record(self, job_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
         """A job and its runs, as the views show them."""
         with self._reading() as tx:
-            found = tx.records("record", id=sought(job_id))
-            return (found[0], tx.records("executions", id=job_id)) if found else None
+            while found := tx.records("record", id=sought(job_id)):
+                executions = tx.records("executions", id=job_id)
+                now = tx.row("find", id=job_id)
+                if (
+                    now is not None and now[1] == found[0]["status"]
+                ):  # else it was claimed, or ended, in between
+                    return found[0], executions
+            return None
 
     def result(self, job_id: str) -> tuple[str, str | None] | None:
         """Status and JSON text of the result."""

@@ -9,7 +9,7 @@ once more, at what really runs. Triggers (0009_limits.sql) see to it that no way
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -23,9 +23,12 @@ from gigq.store.transaction import Transaction, as_json
 
 _LINES = 1000
 """Lines, and keys, that one exchange looks at."""
-_FEW = 16
-"""Of them for one key: there may be thousands, and the first ones take its room."""
-_FROM_ONE_LINE = 256
+_FEW, _MANY = 4, 256
+"""Of them for one key, at least and at most: there may be thousands, and the first ones take its room."""
+_JOBS = 1000
+"""Jobs that one exchange looks at, shared by its lines; up to twice as many, since each is asked for a power of two."""
+_FROM_ONE_LINE = 255
+_LAST = (2**64, 0)
 _NOW = 0
 """``waits_for`` of a line, and ``opens_at`` of a key, that are to be looked at."""
 
@@ -87,9 +90,11 @@ class _First(NamedTuple):
 def admit(tx: Transaction, now: int) -> None:
     """Let the best of the lines through, where keys have opened or lines have changed; what is more comes next time."""
     opening = tx.array("keys_that_open", int, now=now, limit=_LINES)
-    lines = tx.array("lines_to_look_at", _Line, keys=as_json(opening), limit=_LINES, few=_FEW)
-    keys = {key for line in lines for key in line.keys}
-    admission = _Admission(tx, lines, rooms.read(tx, keys | set(opening), now, admitted=True), now)
+    found = rooms.read(tx, opening, now, admitted=True)
+    few = max([_FEW, *(min(room.spare(now), _MANY) for room in found.values())])
+    lines = tx.array("lines_to_look_at", _Line, keys=as_json(opening), limit=_LINES, few=few)
+    found |= rooms.read(tx, {key for line in lines for key in line.keys} - set(found), now, admitted=True)
+    admission = _Admission(tx, lines, found, now, few)
     admission.go_through()
     admission.write(opening)
 
@@ -97,21 +102,28 @@ def admit(tx: Transaction, now: int) -> None:
 class _Admission:
     """One look at some lines."""
 
-    def __init__(self, tx: Transaction, lines: list[_Line], found: dict[int, Room], now: int) -> None:
+    def __init__(
+        self, tx: Transaction, lines: list[_Line], found: dict[int, Room], now: int, few: int
+    ) -> None:
         self._tx = tx
+        self._few = few
         self._lines = {line.number: line for line in lines}
         self._rooms = found
         self._now = now
         self._closed: dict[tuple[int, str], int | None] = {}
         """(key, queue) that had no room for a job, so that none which comes later may overtake it; when it may open."""
+        self._floors: dict[tuple[int, str], tuple[int, int]] = {}
+        """(key, queue) for which more lines may wait than are looked at -> a place in the order before all of those."""
         self._put: list[tuple[int, int | None, int | None, int | None]] = []
         self._through: list[int] = []
         self._admitted: list[tuple[int, int, int]] = []
 
     def go_through(self) -> None:
         """In the order of claims, however many lines there are."""
-        asked = {line.number: self._how_many(line) for line in self._lines.values()}
+        share = max(1, min(_FROM_ONE_LINE, _JOBS // max(1, len(self._lines))))
+        asked = {line.number: self._how_many(line, share) for line in self._lines.values()}
         firsts = self._first_ones(asked)
+        self._find_floors(firsts)
         heads: list[tuple[int, int, int]] = []
         for number in self._lines:
             self._compete(heads, number, firsts[number])
@@ -125,8 +137,12 @@ class _Admission:
                 continue
             waiting.pop()
             asked[number] -= 1
-            if not waiting and asked[number] == 0:
-                self._put.append((number, _NOW, first.priority, first.job))  # there may be more
+            if (
+                not waiting and asked[number] == 0
+            ):  # there may be more, and they come before those of other lines
+                self._put.append((number, _NOW, first.priority, first.job))
+                line = self._lines[number]
+                self._closed.update({(key, line.queue): _NOW for key in line.keys})
             else:
                 self._compete(heads, number, waiting)
 
@@ -137,10 +153,10 @@ class _Admission:
         else:
             self._put.append((number, None, None, None))
 
-    def _how_many(self, line: _Line) -> int:
-        """Of its first jobs: as many as may go on, and the one that will be the first then."""
+    def _how_many(self, line: _Line, most: int) -> int:
+        """Of its first jobs: as many as may go on, and the one that will be the first then; a power of two."""
         spare = min(self._rooms[key].spare(self._now, line.queue) for key in line.keys)
-        return 1 << min(spare, _FROM_ONE_LINE - 1).bit_length()
+        return 1 << min(spare, most).bit_length()
 
     def _first_ones(self, asked: dict[int, int]) -> dict[int, list[_First]]:
         """Of each line, the best at the end."""
@@ -155,6 +171,15 @@ class _Admission:
             waiting.sort(key=lambda first: (first.priority, -first.job))
         return firsts
 
+    def _find_floors(self, firsts: dict[int, list[_First]]) -> None:
+        doors: defaultdict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
+        for line in self._lines.values():
+            if line.waits_for != _NOW and (waiting := firsts[line.number]):
+                doors[line.waits_for, line.queue].append((-waiting[-1].priority, waiting[-1].job))
+        for door, heads in doors.items():
+            if len(heads) >= self._few:
+                self._floors[door] = max(heads)
+
     def _let_through(self, line: _Line, first: _First) -> int | None:
         """None, or the key that has no room."""
         costs = rooms.costs_of(first.costs, line.keys)
@@ -162,6 +187,9 @@ class _Admission:
         for key, cost in shares:
             door, room = (key, line.queue), self._rooms[key]
             if door in self._closed:
+                return key
+            if (-first.priority, first.job) > self._floors.get(door, _LAST):
+                self._closed[door] = _NOW
                 return key
             if room.lacks(cost, self._now, line.queue):
                 self._closed[door] = room.opens_at(cost, self._now)
@@ -180,7 +208,7 @@ class _Admission:
             tx.run("let_through", jobs=as_json(self._through))
         if self._put:
             tx.run("put_lines", lines=as_json(self._put))
-        opens: dict[int, int | None] = {key: _NOW for key in opening if self._may_have_more(key)}
+        opens: dict[int, int | None] = dict.fromkeys(self._with_more(), _NOW)
         for (key, _), at in self._closed.items():
             if opens.get(key) != _NOW:
                 opens[key] = min((one for one in (opens.get(key), at) if one is not None), default=None)
@@ -188,10 +216,12 @@ class _Admission:
         if keys:
             tx.run("put_keys", keys=as_json(keys))
 
-    def _may_have_more(self, key: int) -> bool:
-        """Whether lines that wait for it may not have been among those that were looked at, although it has room."""
-        queues = [line.queue for line in self._lines.values() if line.waits_for == key]
-        return any(queues.count(queue) >= _FEW and (key, queue) not in self._closed for queue in set(queues))
+    def _with_more(self) -> list[int]:
+        """Keys that have room, and for which more lines may wait than were looked at."""
+        doors = Counter([(line.waits_for, line.queue) for line in self._lines.values()])
+        return [
+            door[0] for door, n in doors.items() if n >= self._few and door[0] and door not in self._closed
+        ]
 
 
 def check(tx: Transaction, leases: list[Lease], now: int) -> list[Lease]:

@@ -82,7 +82,7 @@ class Room(Struct, array_like=True):
             return None
         return self.first_start + self.per
 
-    def spare(self, now: int, queue: str) -> int:
+    def spare(self, now: int, queue: str = "") -> int:
         """How many jobs of cost 1 there is room for, at most."""
         if self.lacks(1, now, queue):
             return 0

@@ -21,12 +21,12 @@ from gigq.store.rooms import Room, Start
 from gigq.store.rows import Settlement
 from gigq.store.transaction import Transaction, as_json
 
-_LINES = 1000
-"""Lines, and keys, that one exchange looks at."""
+_LINES = 128
+"""Lines, and keys, that are looked at together."""
 _FEW, _MANY = 4, 256
 """Of them for one key, at least and at most: there may be thousands, and the first ones take its room."""
 _JOBS = 1000
-"""Jobs that one exchange looks at, shared by its lines; up to twice as many, since each is asked for a power of two."""
+"""Jobs that one exchange lets through, and lines that it looks at: about so many, and at most twice."""
 _FROM_ONE_LINE = 255
 _LAST = (2**64, 0)
 _NOW = 0
@@ -89,14 +89,22 @@ class _First(NamedTuple):
 
 def admit(tx: Transaction, now: int) -> None:
     """Let the best of the lines through, where keys have opened or lines have changed; what is more comes next time."""
+    left = _JOBS
+    while left > 0 and (done := _look(tx, now, left)):
+        left -= done
+
+
+def _look(tx: Transaction, now: int, most: int) -> int:
+    """At some lines and keys: how many there were, or how many jobs went on if those were more; 0 for none."""
     opening = tx.array("keys_that_open", int, now=now, limit=_LINES)
     found = rooms.read(tx, opening, now, admitted=True)
     few = max([_FEW, *(min(room.spare(now), _MANY) for room in found.values())])
     lines = tx.array("lines_to_look_at", _Line, keys=as_json(opening), limit=_LINES, few=few)
     found |= rooms.read(tx, {key for line in lines for key in line.keys} - set(found), now, admitted=True)
     admission = _Admission(tx, lines, found, now, few)
-    admission.go_through()
+    admission.go_through(most)
     admission.write(opening)
+    return max(len(admission.through), len(lines), len(opening))
 
 
 class _Admission:
@@ -113,14 +121,14 @@ class _Admission:
         self._closed: dict[tuple[int, str], int | None] = {}
         """(key, queue) that had no room for a job, so that none which comes later may overtake it; when it may open."""
         self._floors: dict[tuple[int, str], tuple[int, int]] = {}
-        """(key, queue) for which more lines may wait than are looked at -> a place in the order before all of those."""
+        """(key, queue) of which there may be more lines than are looked at -> a place in the order before all of those."""
         self._put: list[tuple[int, int | None, int | None, int | None]] = []
-        self._through: list[int] = []
+        self.through: list[int] = []
         self._admitted: list[tuple[int, int, int]] = []
 
-    def go_through(self) -> None:
+    def go_through(self, most: int) -> None:
         """In the order of claims, however many lines there are."""
-        share = max(1, min(_FROM_ONE_LINE, _JOBS // max(1, len(self._lines))))
+        share = max(1, min(_FROM_ONE_LINE, most // max(1, len(self._lines))))
         asked = {line.number: self._how_many(line, share) for line in self._lines.values()}
         firsts = self._first_ones(asked)
         self._find_floors(firsts)
@@ -172,13 +180,20 @@ class _Admission:
         return firsts
 
     def _find_floors(self, firsts: dict[int, list[_First]]) -> None:
-        doors: defaultdict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
+        heads: defaultdict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
         for line in self._lines.values():
-            if line.waits_for != _NOW and (waiting := firsts[line.number]):
-                doors[line.waits_for, line.queue].append((-waiting[-1].priority, waiting[-1].job))
-        for door, heads in doors.items():
-            if len(heads) >= self._few:
-                self._floors[door] = max(heads)
+            if waiting := firsts[line.number]:
+                heads[line.waits_for, line.queue].append((-waiting[-1].priority, waiting[-1].job))
+        changed = [line for line in self._lines.values() if line.waits_for == _NOW]
+        last = changed[-1].queue if len(changed) >= _LINES else None
+        for (key, queue), found in heads.items():
+            if key != _NOW and len(found) >= self._few:
+                self._floors[key, queue] = max(found)
+            elif key == _NOW and queue == last:
+                shared = (key for key, room in self._rooms.items() if room.lines > 1)
+                self._floors |= {
+                    (key, queue): min(max(found), self._floors.get((key, queue), _LAST)) for key in shared
+                }
 
     def _let_through(self, line: _Line, first: _First) -> int | None:
         """None, or the key that has no room."""
@@ -197,15 +212,15 @@ class _Admission:
         for key, cost in shares:
             self._rooms[key].let_in(cost, line.queue)
             self._admitted.append((key, first.job, cost))
-        self._through.append(first.job)
+        self.through.append(first.job)
         return None
 
     def write(self, opening: list[int]) -> None:
         """What came of it: for jobs, lines and keys."""
         tx = self._tx
-        if self._through:
+        if self.through:
             tx.run("note_admitted", rows=as_json(self._admitted))
-            tx.run("let_through", jobs=as_json(self._through))
+            tx.run("let_through", jobs=as_json(self.through))
         if self._put:
             tx.run("put_lines", lines=as_json(self._put))
         opens: dict[int, int | None] = dict.fromkeys(self._with_more(), _NOW)
@@ -294,17 +309,12 @@ def let_go(tx: Transaction, ended: Sequence[Settlement]) -> None:
 
 
 def _correct_starts(tx: Transaction, ended: Sequence[Settlement]) -> None:
-    noted = [
-        (one.lease.seq, one.lease.line, one.lease.claimed_at + START_WITHIN)
-        for one in ended
-        if one.lease.claimed_at is not None
-    ]
-    really = {one.lease.seq: one.started_at for one in ended if one.run is not None}
-    starts = tx.array("starts_of", Start, jobs=as_json(noted))
-    rooms.forget(tx, [start for start in starts if start.job not in really])
-    begun = [start for start in starts if really.get(start.job) is not None]
-    if begun:
-        tx.run("forget_starts", starts=as_json(begun))
-        tx.run(
-            "note_starts", starts=as_json([(one.key, really[one.job], one.job, one.cost) for one in begun])
-        )
+    noted = [(one, one.lease.claimed_at + START_WITHIN) for one in ended if one.lease.claimed_at is not None]
+    if undone := [(one.lease.seq, one.lease.line, at) for one, at in noted if one.run is None]:
+        rooms.forget(tx, tx.array("starts_of", Start, jobs=as_json(undone)))
+    if begun := [
+        (one.lease.seq, one.lease.line, at, one.started_at)
+        for one, at in noted
+        if one.run is not None and one.started_at is not None
+    ]:
+        tx.run("correct_starts", jobs=as_json(begun))

@@ -46,6 +46,8 @@ class Room(Struct, array_like=True):
     """What the jobs cost that run."""
     let_through: list[tuple[str, int, int]] = []
     """Queue, cost, how many of the jobs that were let through and are not claimed yet; for an admission only."""
+    lines: int = 0
+    """How many lines it has, 2 standing for any number; for an admission only."""
     ready: dict[str, tuple[int, int]] = {}
     """The same, cost and how many, by queue."""
     new_starts: int = 0

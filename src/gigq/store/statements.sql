@@ -1352,13 +1352,14 @@ SELECT json_group_array(json_array({room_columns}))
 FROM json_each(:keys) AS i CROSS JOIN limit_key AS k ON k.number = i.value
 
 -- name: rooms_beside_admitted
--- The same, with [queue, cost, how many] of the jobs that were let through and are not claimed yet.
+-- The same, with [queue, cost, how many] of the jobs that were let through and are not claimed yet, and with how many
+-- lines the key has, 2 standing for any number.
 SELECT json_group_array(json_array({room_columns}, json((
     SELECT json_group_array(json_array(queue, cost, n)) FROM (
         SELECT j.queue AS queue, sum(min(a.cost, coalesce(k.concurrency, a.cost))) AS cost, count(*) AS n
         FROM admitted AS a CROSS JOIN job AS j ON j.seq = a.job WHERE a.key = k.number GROUP BY j.queue
     )
-))))
+)), (SELECT count(*) FROM (SELECT 1 FROM limit_member AS m WHERE m.key = k.number LIMIT 2))))
 FROM json_each(:keys) AS i CROSS JOIN limit_key AS k ON k.number = i.value
 
 -- name: starts_that_are_over
@@ -1475,6 +1476,16 @@ FROM json_each(:jobs) AS o CROSS JOIN limit_member AS m ON m.line = json_extract
 CROSS JOIN limit_start AS s
     ON s.key = m.key AND s.at = json_extract(o.value, '$[2]') AND s.job = json_extract(o.value, '$[0]')
 
+-- name: correct_starts
+-- [job, line, at, when it really was] each.
+WITH b AS MATERIALIZED (
+    SELECT m.key AS key, json_extract(o.value, '$[0]') AS job, json_extract(o.value, '$[2]') AS at,
+        json_extract(o.value, '$[3]') AS really
+    FROM json_each(:jobs) AS o CROSS JOIN limit_member AS m ON m.line = json_extract(o.value, '$[1]')
+)
+UPDATE OR IGNORE limit_start SET at = b.really FROM b
+WHERE limit_start.key = b.key AND limit_start.at = b.at AND limit_start.job = b.job
+
 -- name: back_off
 -- [line, key or NULL for all of its keys, until] each: nothing starts under these keys before.
 UPDATE limit_key SET backs_off_until = max(coalesce(backs_off_until, 0), b.until) FROM (
@@ -1537,7 +1548,7 @@ WHERE j.id = :id AND j.held_by = 'limit:' || l.name
 -- name: idle_lines
 -- From a number on: [the last one looked at, [those in which no job stands any more]].
 SELECT max(number), json_group_array(number) FILTER (
-    WHERE NOT EXISTS (SELECT 1 FROM job AS j INDEXED BY job_line WHERE j.line = f.number)
+    WHERE NOT EXISTS (SELECT 1 FROM job AS j INDEXED BY job_of_line WHERE j.line = f.number)
 ) FROM (SELECT number FROM limit_line WHERE number > :cursor ORDER BY number LIMIT :limit) AS f
 
 -- name: idle_keys
@@ -1550,7 +1561,7 @@ SELECT max(number), json_group_array(number) FILTER (
 
 -- name: forget_lines
 DELETE FROM limit_line WHERE number IN (SELECT value FROM json_each(:lines))
-    AND NOT EXISTS (SELECT 1 FROM job AS j INDEXED BY job_line WHERE j.line = limit_line.number)
+    AND NOT EXISTS (SELECT 1 FROM job AS j INDEXED BY job_of_line WHERE j.line = limit_line.number)
 
 -- name: forget_members
 -- Of lines that are gone.

@@ -70,8 +70,10 @@ CREATE TABLE limit_start (
     PRIMARY KEY (key, at, job)
 ) STRICT, WITHOUT ROWID;
 
--- Every job of a line; those that wait for nothing but their limits are found in the order of claims.
-CREATE INDEX job_line ON job (line, held_by, parents_left, due_at, priority DESC, seq) WHERE line IS NOT NULL;
+-- Those that wait for nothing but their limits are found in the order of claims; and whether any job has a line at all.
+CREATE INDEX job_line ON job (line, held_by, parents_left, due_at, priority DESC, seq)
+    WHERE line IS NOT NULL AND held_by IS NOT NULL;
+CREATE INDEX job_of_line ON job (line) WHERE line IS NOT NULL;
 
 -- Whatever brings a job to wait for nothing but its limits: its line is looked at.
 CREATE TRIGGER limited_job_waits AFTER UPDATE OF line, parents_left, due_at, held_by ON job
